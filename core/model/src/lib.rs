@@ -1,0 +1,29 @@
+//! What Berth's rooms talk about: jobs, arrays, attempts, resources, users, and the one table that
+//! says how a job moves. No I/O, no clock, no async runtime.
+
+mod array;
+mod end;
+mod history;
+mod ids;
+mod reason;
+mod resources;
+mod spec;
+mod state;
+mod submission;
+mod time;
+mod units;
+mod user;
+pub mod view;
+
+pub use array::{ArrayRange, ArrayRangeError};
+pub use end::{End, Exit, FailCause, StopCause};
+pub use history::{EventKind, JobEventRecord};
+pub use ids::{Attempt, AttemptName, AttemptNameError, JobId, JobRef, JobRefError};
+pub use reason::WaitReason;
+pub use resources::{NodeName, Resources};
+pub use spec::{Command, Dependency, DependencyKind, JobFile, JobSpec, Volume, VolumeMode};
+pub use state::{Hold, Holds, JobEvent, JobState, StateKind, Step};
+pub use submission::{Grant, Mount, NetworkAttachment, Submission};
+pub use time::UtcMs;
+pub use units::{UnitError, format_bytes, format_duration, parse_bytes, parse_cpus, parse_duration};
+pub use user::{Identity, Role};

@@ -1,0 +1,3 @@
+//! Berth's states in the words of other systems.
+
+pub mod godocker;
