@@ -1,0 +1,211 @@
+//! Why jobs wait, and how full the nodes are.
+
+use berth_model::{AttemptName, Hold, JobId, JobState, Resources, UtcMs, WaitReason};
+
+use crate::{
+    Engine, NodeId,
+    job::{Job, Kind},
+};
+
+/// What the engine knows of a live job beyond what is stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LiveView {
+    /// All reasons that it has not started, with their evidence; empty when it has.
+    pub reasons: Vec<WaitReason>,
+    /// When the last plan expects it to start.
+    pub expected_start: Option<UtcMs>,
+    /// Whether the scheduler policy may have more to say about it.
+    pub ask_policy: bool,
+}
+
+/// A node and how full it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeView {
+    /// Its executor's name in berth.toml.
+    pub executor: String,
+    /// Its name within the executor.
+    pub name: String,
+    /// What may be allocated.
+    pub total: Resources,
+    /// What is allocated.
+    pub used: Resources,
+    /// How many jobs hold something of it.
+    pub jobs: u32,
+    /// Whether new jobs may go there.
+    pub open: bool,
+    /// The executor's words, while it is away.
+    pub away: Option<String>,
+}
+
+/// A running job, as watchers are shown it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunningView {
+    /// Its number.
+    pub id: JobId,
+    /// The execution.
+    pub attempt: AttemptName,
+    /// Its executor's name in berth.toml.
+    pub executor: String,
+    /// Its owner.
+    pub owner: String,
+    /// Its project.
+    pub project: String,
+    /// What it has.
+    pub needs: Resources,
+    /// When it started.
+    pub started: UtcMs,
+    /// The longest it may run, in milliseconds.
+    pub time_limit_ms: Option<u64>,
+}
+
+impl Engine {
+    /// The jobs that run, in rising order.
+    #[must_use]
+    pub fn running(&self) -> Vec<RunningView> {
+        let view = |id: JobId, job: &Job| {
+            let JobState::Running { attempt } = job.state else { return None };
+            Some(RunningView {
+                id,
+                attempt: self.attempt_name(id, attempt),
+                executor: self.executor_of(id),
+                owner: self.names.name(job.owner).to_owned(),
+                project: self.names.name(job.project).to_owned(),
+                needs: job.needs,
+                started: job.run.as_ref()?.started?,
+                time_limit_ms: job.time_limit_ms,
+            })
+        };
+        let mut running: Vec<RunningView> = self.jobs.iter().filter_map(|(&id, job)| view(id, job)).collect();
+        running.sort_unstable_by_key(|view| view.id);
+        running
+    }
+
+    /// How many jobs, arrays and expanded tasks are live.
+    #[must_use]
+    pub fn live_jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// What is known of a live job; `None` for one that is not, or a task that is not a job yet.
+    #[must_use]
+    pub fn view(&self, id: JobId) -> Option<LiveView> {
+        let job = self.jobs.get(&id)?;
+        let reasons = self.reasons(job);
+        let ask_policy = match (&job.kind, &job.state) {
+            (_, JobState::Pending) => true,
+            (Kind::Array(array), JobState::Running { .. }) => array.startable() > 0,
+            _ => false,
+        };
+        Some(LiveView { reasons, expected_start: self.telling.expected.get(&id).copied(), ask_policy })
+    }
+
+    fn reasons(&self, job: &Job) -> Vec<WaitReason> {
+        let mut reasons = Vec::new();
+        match &job.state {
+            JobState::Held { holds } => {
+                for hold in holds.iter() {
+                    self.hold_reasons(job, hold, &mut reasons);
+                }
+            }
+            JobState::Pending => self.pending_reasons(job, &mut reasons),
+            JobState::Running { .. } if job.array().is_some_and(|array| array.peek().is_some()) => {
+                self.pending_reasons(job, &mut reasons);
+            }
+            _ => {}
+        }
+        reasons
+    }
+
+    fn hold_reasons(&self, job: &Job, hold: Hold, reasons: &mut Vec<WaitReason>) {
+        let rare = job.rare.as_deref();
+        match hold {
+            Hold::BeginTime => {
+                reasons.extend(rare.and_then(|rare| rare.begin).map(|begin| WaitReason::BeginTime { begin }));
+            }
+            Hold::Dependency => {
+                for dependency in rare.into_iter().flat_map(|rare| &rare.dependencies) {
+                    let state = self.jobs.get(&dependency.on).map(|job| job.state.kind());
+                    let kind = dependency.kind.as_str().to_owned();
+                    reasons.push(WaitReason::Dependency { on: dependency.on, state, kind });
+                }
+            }
+            Hold::User | Hold::Administrator | Hold::Inputs => reasons.push(WaitReason::Held { hold }),
+        }
+    }
+
+    fn pending_reasons(&self, job: &Job, reasons: &mut Vec<WaitReason>) {
+        let executor = self.nodes.executor_of(job.placement);
+        let name = || self.names.name(executor).to_owned();
+        match self.nodes.executor(executor) {
+            Some(state) if !state.known => reasons.push(WaitReason::Unreachable {
+                executor: name(),
+                words: state.away.clone().unwrap_or_else(|| "it has not reported its nodes yet".into()),
+            }),
+            Some(state) => {
+                let away = state.away.clone();
+                reasons.extend(away.map(|words| WaitReason::Unreachable { executor: name(), words }));
+            }
+            None => {}
+        }
+        if let Some(words) = job.rare.as_ref().and_then(|rare| rare.given_back.clone()) {
+            reasons.push(WaitReason::GivenBack { words });
+        }
+        if let Some(array) = job.array()
+            && let Some(at_once) = array.range.at_once().filter(|_| array.startable() == 0)
+        {
+            reasons.push(WaitReason::ArrayBound { at_once });
+        }
+        match self.shortage(job) {
+            Some(evidence) => reasons.push(WaitReason::NoRoom { evidence }),
+            None if job.told.pending == 0 && reasons.is_empty() => reasons.push(WaitReason::NotPlannedYet),
+            None => {}
+        }
+    }
+
+    /// What is short on the node that comes nearest; `None` when some node has room.
+    fn shortage(&self, job: &Job) -> Option<String> {
+        let nodes: Vec<NodeId> =
+            self.nodes.nodes_of(job.placement).iter().copied().filter(|&id| self.nodes.is_open(id)).collect();
+        let frees = || nodes.iter().filter_map(|&id| self.nodes.node(id).map(|node| (id, node.free())));
+        if frees().any(|(_, free)| job.needs.fits_in(&free)) {
+            return None;
+        }
+        let needs = &job.needs;
+        let missing = |free: &Resources| needs.saturating_sub(free);
+        let nearest = frees().min_by_key(|(_, free)| {
+            let missing = missing(free);
+            (missing.gpus, missing.cpu_millis, missing.memory_bytes)
+        });
+        Some(match nearest {
+            Some((id, free)) => format!(
+                "it needs {needs}; {} comes nearest and has {free} free of {}",
+                self.node_name(id),
+                self.nodes.node(id).map(|node| node.total).unwrap_or_default(),
+            ),
+            None => "no node that it may run on takes jobs at the moment".into(),
+        })
+    }
+
+    /// The last plan's reasons for passing jobs over, each with the number of jobs.
+    #[must_use]
+    pub fn passed_over(&self) -> &[(String, u64)] {
+        &self.telling.passed_over
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn node_views(&self) -> Vec<NodeView> {
+        self.nodes
+            .all()
+            .map(|(id, node)| NodeView {
+                executor: self.names.name(node.executor).to_owned(),
+                name: node.name.clone(),
+                total: node.total,
+                used: node.used,
+                jobs: node.jobs,
+                open: self.nodes.is_open(id),
+                away: self.nodes.executor(node.executor).and_then(|state| state.away.clone()),
+            })
+            .collect()
+    }
+}

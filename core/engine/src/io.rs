@@ -1,0 +1,448 @@
+//! What goes into a step and what comes out of it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use berth_model::{
+    Attempt, AttemptName, Exit, JobId, NetworkAttachment, Resources, StateKind, StopCause, Submission, UtcMs,
+};
+
+use crate::{
+    change::{Change, LiveJob},
+    plan::{Plan, PlanRequest},
+};
+
+/// Ties an answer to whoever waits for it.
+pub type Token = u64;
+
+/// Something that happened outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Somebody wants something and waits for the answer.
+    Command {
+        /// Comes back with the answer.
+        token: Token,
+        /// What is wanted.
+        command: Command,
+    },
+    /// The nodes of an executor, all of them; and that it can be reached.
+    Capacity {
+        /// The executor's name in berth.toml.
+        executor: String,
+        /// What it can do that the engine has to know.
+        abilities: Abilities,
+        /// Its nodes.
+        nodes: Vec<NodeInfo>,
+    },
+    /// An executor cannot be reached.
+    Away {
+        /// Which.
+        executor: String,
+        /// In its words.
+        words: String,
+    },
+    /// An executor can be reached again, or reports may have been missed.
+    Back {
+        /// Which.
+        executor: String,
+    },
+    /// The answer to [`Effect::Launch`] for one attempt.
+    LaunchAnswered {
+        /// The job.
+        job: JobId,
+        /// The execution.
+        attempt: Attempt,
+        /// What the back end said.
+        answer: LaunchAnswer,
+    },
+    /// An executor's report about an attempt.
+    Reported(Reported),
+    /// The answer to [`Effect::Reconcile`] for one attempt.
+    Reconciled {
+        /// The job.
+        job: JobId,
+        /// The execution.
+        attempt: Attempt,
+        /// What is known.
+        truth: Reconciled,
+    },
+    /// The scheduler policy's answer.
+    Planned(Plan),
+    /// The scheduler policy could not answer this request; it is to be asked anew.
+    PlanFailed {
+        /// The request.
+        snapshot: u64,
+    },
+    /// The scheduler policy has forgotten everything, or a fresh one stands in its place.
+    PolicyRebuilt,
+    /// The network policy's answer.
+    Attached {
+        /// The job.
+        job: JobId,
+        /// The execution.
+        attempt: Attempt,
+        /// What it said.
+        answer: NetworkAnswer,
+    },
+    /// Nothing but that time has passed.
+    Tick,
+}
+
+/// What people and policies may ask of jobs. Whether they may was settled before.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A new job or array.
+    Submit {
+        /// What was asked and granted.
+        submission: Arc<Submission>,
+        /// How jobs ended that it depends on and that the engine may no longer know.
+        ended: Vec<(JobId, StateKind)>,
+        /// Who submitted it.
+        by: String,
+    },
+    /// End it.
+    Kill {
+        /// Which; a task may be one that has not become a job yet.
+        job: JobId,
+        /// By whom and why.
+        cause: StopCause,
+    },
+    /// Keep it back.
+    Hold {
+        /// Which.
+        job: JobId,
+        /// Who.
+        by: Actor,
+    },
+    /// Let it go.
+    Release {
+        /// Which.
+        job: JobId,
+        /// Who.
+        by: Actor,
+    },
+    /// Stop it for a while.
+    Suspend {
+        /// Which.
+        job: JobId,
+    },
+    /// Let it go on.
+    Resume {
+        /// Which.
+        job: JobId,
+    },
+    /// Run it again: at once if it has ended, after its end if it runs.
+    Rerun {
+        /// Which.
+        job: JobId,
+        /// The job as it was stored, when the engine no longer knows it.
+        stored: Option<Box<LiveJob>>,
+        /// Who asked.
+        by: String,
+    },
+    /// Write something into its history.
+    Note {
+        /// Which.
+        job: JobId,
+        /// In words.
+        text: String,
+    },
+    /// Send a signal to it.
+    Signal {
+        /// Which.
+        job: JobId,
+        /// The signal's number.
+        signal: i32,
+    },
+}
+
+/// Who asks for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Login name.
+    pub name: String,
+    /// Acts as an administrator on somebody else's job.
+    pub administrator: bool,
+}
+
+/// What was said in answer to a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is durable under this number.
+    Submitted(JobId),
+    /// Done, or on its way.
+    Done,
+    /// Nothing had to be done, for this reason.
+    NoNews(&'static str),
+    /// The executor was asked; its answer decides. See [`Effect::Control`] with the same token.
+    Asked,
+}
+
+/// Why a command was refused. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such job is live.
+    #[error("job {0} is not known, or has ended")]
+    NotLive(JobId),
+    /// It does not fit the job's state.
+    #[error("job {job} is {state}: {why}")]
+    State {
+        /// The job.
+        job: JobId,
+        /// Where it stands.
+        state: StateKind,
+        /// Why that does not do.
+        why: &'static str,
+    },
+    /// It depends on a job that does not exist.
+    #[error("dependency on job {0}, which does not exist")]
+    UnknownDependency(JobId),
+    /// It depends on an end that cannot come.
+    #[error("dependency {kind} on job {on} can no longer be met: that job {state}")]
+    ImpossibleDependency {
+        /// The other job.
+        on: JobId,
+        /// How it ended.
+        state: StateKind,
+        /// What was asked.
+        kind: &'static str,
+    },
+    /// No node could ever hold it.
+    #[error(
+        "no node of executor {executor} can ever hold {needs}; the largest that comes near has {largest}"
+    )]
+    TooLarge {
+        /// The executor.
+        executor: String,
+        /// What was asked.
+        needs: Resources,
+        /// What the largest suitable node has.
+        largest: Resources,
+    },
+    /// No node has the labels.
+    #[error("no node of executor {executor} has {constraints}")]
+    NoSuchNode {
+        /// The executor.
+        executor: String,
+        /// The labels that were asked for.
+        constraints: String,
+    },
+    /// The executor does not exist.
+    #[error("executor {0:?} is not configured")]
+    UnknownExecutor(String),
+    /// The executor cannot do this.
+    #[error("executor {executor} cannot {what}")]
+    Unable {
+        /// The executor.
+        executor: String,
+        /// What was asked.
+        what: &'static str,
+    },
+}
+
+/// What the engine has to know of an executor's capabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// It suspends and resumes.
+    pub suspend: bool,
+    /// It sends signals.
+    pub signal: bool,
+    /// It ends attempts at their time limit by itself.
+    pub time_limit: bool,
+    /// It keeps attempts waiting, in their order, that it has no room for yet.
+    pub queues: bool,
+}
+
+/// A node, as its executor describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Its name within the executor.
+    pub name: String,
+    /// What may be allocated on it.
+    pub total: Resources,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it takes new jobs.
+    pub usable: bool,
+}
+
+/// A back end's answer to a launch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LaunchAnswer {
+    /// It exists there.
+    Taken,
+    /// No room; nothing of it exists there.
+    NoRoom(String),
+    /// Never; nothing of it exists there.
+    Refused(String),
+    /// It cannot be said whether it exists there; to be reconciled.
+    Unknown(String),
+}
+
+/// A report about an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// The executor.
+    pub executor: String,
+    /// The job.
+    pub job: JobId,
+    /// The execution.
+    pub attempt: Attempt,
+    /// What it says.
+    pub state: ReportedState,
+    /// Since when.
+    pub at: UtcMs,
+    /// CPU time so far, in microseconds.
+    pub cpu_micros: Option<u64>,
+    /// The most memory so far, in bytes.
+    pub memory_peak_bytes: Option<u64>,
+    /// Sub-status or explanation.
+    pub message: Option<String>,
+}
+
+/// Where an attempt stands, says its executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportedState {
+    /// Taken, not running yet.
+    Starting,
+    /// Runs.
+    Running,
+    /// Suspended.
+    Suspended,
+    /// Over.
+    Exited(Exit),
+    /// Given back for want of room.
+    NoRoom,
+    /// Gone with its node, for sure.
+    NodeGone,
+}
+
+/// The truth about an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reconciled {
+    /// It exists.
+    Known(Reported),
+    /// It does not, and would if it had ever been taken.
+    Absent,
+    /// Nobody can say.
+    Uncertain(String),
+}
+
+/// What the network policy said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkAnswer {
+    /// Attached so.
+    Attached(NetworkAttachment),
+    /// Never.
+    Never(String),
+    /// Not at the moment.
+    NotNow(String),
+}
+
+/// What has to be done outside, after the changes of the step are durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Answer a command.
+    Reply {
+        /// The command's.
+        token: Token,
+        /// What to say.
+        answer: Result<Answer, Refusal>,
+    },
+    /// Ask the scheduler policy.
+    AskPlan(Box<PlanRequest>),
+    /// The scheduler policy broke its contract with its answer to this request.
+    Breach {
+        /// The request.
+        snapshot: u64,
+        /// How.
+        words: String,
+    },
+    /// Ask the network policy.
+    AskNetwork {
+        /// The job.
+        job: JobId,
+        /// The execution.
+        attempt: Attempt,
+        /// The node's name, `EXECUTOR/NODE`.
+        node: String,
+    },
+    /// Tell the network policy that the job is over.
+    ReleaseNetwork {
+        /// The job.
+        job: JobId,
+    },
+    /// Launch these.
+    Launch {
+        /// With this executor.
+        executor: String,
+        /// The attempts.
+        orders: Vec<LaunchOrder>,
+    },
+    /// Ask an attempt to do something.
+    Control {
+        /// With this executor.
+        executor: String,
+        /// The attempt.
+        attempt: AttemptName,
+        /// What it is to do.
+        action: ControlAction,
+        /// Whom to tell what came of it.
+        token: Option<Token>,
+    },
+    /// Find out about these attempts.
+    Reconcile {
+        /// With this executor.
+        executor: String,
+        /// The attempts.
+        attempts: Vec<(JobId, Attempt)>,
+    },
+    /// The end of these is durable; the back end may forget them.
+    Forget {
+        /// The executor.
+        executor: String,
+        /// The attempts.
+        attempts: Vec<AttemptName>,
+    },
+}
+
+/// One attempt to be launched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchOrder {
+    /// The job; a task's own number.
+    pub job: JobId,
+    /// The execution.
+    pub attempt: Attempt,
+    /// The array and the task's index in it.
+    pub task: Option<(JobId, u64)>,
+    /// The node's name within the executor.
+    pub node: String,
+    /// Its network, where the policy gave one.
+    pub network: Option<NetworkAttachment>,
+}
+
+/// What an attempt is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlAction {
+    /// Stop for a while.
+    Suspend,
+    /// Go on.
+    Resume,
+    /// Get this signal.
+    Signal(i32),
+    /// End, and be killed after the grace.
+    Terminate {
+        /// The grace.
+        grace: Duration,
+    },
+}
+
+/// Everything that comes out of a step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// To be written first, in one transaction.
+    pub changes: Vec<Change>,
+    /// To be done then.
+    pub effects: Vec<Effect>,
+    /// The engine wants to be stepped at this instant even when nothing happens before.
+    pub wake_at: Option<UtcMs>,
+}

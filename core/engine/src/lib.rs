@@ -1,0 +1,34 @@
+//! The core loop as a pure state machine: what happened goes in, what has to be written and done
+//! comes out. No I/O, no clock, no threads; the replay, the property tests and the daemon all drive
+//! the very same code.
+
+mod arrays;
+mod change;
+mod commands;
+mod dependencies;
+mod engine;
+mod explain;
+mod feasible;
+mod io;
+mod job;
+mod names;
+mod nodes;
+mod pace;
+mod plan;
+mod plan_check;
+mod reports;
+mod restore;
+mod telling;
+mod timers;
+
+pub use change::{ArrayEnds, Change, LiveJob, Moving, Restored};
+pub use engine::{Engine, Settings};
+pub use explain::{LiveView, NodeView, RunningView};
+pub use io::{
+    Abilities, Actor, Answer, Command, ControlAction, Effect, Input, LaunchAnswer, LaunchOrder,
+    NetworkAnswer, NodeInfo, Outcome, Reconciled, Refusal, Reported, ReportedState, Token,
+};
+pub use plan::{
+    NameId, NodeId, NodeTold, PendingTold, PlacementId, PlacementTold, Plan, PlanRequest, Room, RunningTold,
+    Start, Told,
+};

@@ -1,0 +1,240 @@
+//! Plans: judged against what the policy was shown, then against the present books.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_model::{EventKind, JobEvent, JobId, JobState, Resources, Step, UtcMs};
+
+use crate::{
+    Effect, Engine, LaunchOrder, NodeId, Plan, Start,
+    commands::task_id,
+    job::{Kind, LaunchStep, Run},
+    telling::Outstanding,
+    timers::Due,
+};
+
+impl Engine {
+    pub(crate) fn on_plan(&mut self, plan: Plan) {
+        let Some(asked) = self.telling.outstanding.take_if(|asked| asked.snapshot == plan.snapshot) else {
+            return;
+        };
+        let placed = match self.judge(&plan, &asked) {
+            Ok(placed) => placed,
+            Err(words) => {
+                self.out.effects.push(Effect::Breach { snapshot: plan.snapshot, words });
+                self.telling.start_over();
+                // The host rebuilds the policy and says so; asking before that would be in vain.
+                self.telling.wanted = false;
+                return;
+            }
+        };
+        self.telling.wanted |= placed.len() >= asked.most as usize;
+        let mut launches: BTreeMap<String, Vec<LaunchOrder>> = BTreeMap::new();
+        for &(job, node) in &placed {
+            self.start_one(job, node, &mut launches);
+        }
+        self.send_ahead(&placed, &mut launches);
+        for (executor, orders) in launches {
+            self.out.effects.push(Effect::Launch { executor, orders });
+        }
+        for (job, words) in plan.rejections {
+            self.reject(job, "scheduler".into(), words);
+        }
+        self.telling.expected = plan.reservations.iter().map(|&(job, _, at)| (job, at)).collect();
+        self.telling.passed_over = plan.passed_over;
+        if let Some(at) = plan.wake_at {
+            // Not in the past, where it would turn the loop into a spin.
+            self.timers.set(at.max(UtcMs(self.now.0 + 1)), Due::Plan);
+        }
+    }
+
+    pub(crate) fn on_plan_failed(&mut self, snapshot: u64) {
+        if self.telling.outstanding.take_if(|asked| asked.snapshot == snapshot).is_some() {
+            self.timers.set(UtcMs(self.now.0 + PLAN_AGAIN_MS), Due::Plan);
+        }
+    }
+
+    /// Where each start goes, by what the policy was shown.
+    ///
+    /// # Errors
+    /// How the plan breaks the contract.
+    fn judge(&self, plan: &Plan, asked: &Outstanding) -> Result<Vec<(JobId, NodeId)>, String> {
+        let mut room: BTreeMap<NodeId, Resources> =
+            asked.room.iter().map(|room| (room.node, room.free)).collect();
+        let mut seen = BTreeSet::new();
+        let mut placed = Vec::new();
+        let mut left = asked.most;
+        for start in &plan.starts {
+            let Start { job: id, count, .. } = *start;
+            if !seen.insert(id) {
+                return Err(format!("it started job {id} twice"));
+            }
+            let Some(job) = self.jobs.get(&id) else {
+                if self.telling.withdrawn.contains(&id) {
+                    continue;
+                }
+                return Err(format!("it started job {id}, which it was never told of"));
+            };
+            if count == 0 || count > job.told.pending {
+                let may = job.told.pending;
+                return Err(format!("it started {count} tasks of job {id}, of which {may} may start"));
+            }
+            left = left.checked_sub(count).ok_or_else(|| {
+                format!("it started more than the {} tasks that a plan may start", asked.most)
+            })?;
+            self.place(start, job.placement, &job.needs, &mut room, &mut placed)?;
+        }
+        for (id, _) in &plan.rejections {
+            let known = self.jobs.get(id).is_some_and(|job| job.told.pending > 0);
+            if !known && !self.telling.withdrawn.contains(id) {
+                return Err(format!("it rejected job {id}, which does not wait"));
+            }
+            if !seen.insert(*id) {
+                return Err(format!("it both started and rejected job {id}"));
+            }
+        }
+        Ok(placed)
+    }
+
+    fn place(
+        &self,
+        start: &Start,
+        placement: crate::PlacementId,
+        needs: &Resources,
+        room: &mut BTreeMap<NodeId, Resources>,
+        placed: &mut Vec<(JobId, NodeId)>,
+    ) -> Result<(), String> {
+        let suitable = self.nodes.nodes_of(placement);
+        let mut candidates = suitable.iter().copied().filter(|&id| start.node.is_none_or(|node| node == id));
+        let mut candidate = candidates.next();
+        for _ in 0..start.count {
+            // What is full for one task is full for the next of the same job.
+            let node = loop {
+                let Some(node) = candidate else {
+                    return Err(match start.node {
+                        Some(node) => {
+                            format!("it put job {} on node {node}, which has no room for it", start.job)
+                        }
+                        None => format!("it started job {}, for which no node has room", start.job),
+                    });
+                };
+                if let Some(free) = room.get_mut(&node)
+                    && let Some(rest) = free.checked_sub(needs)
+                {
+                    *free = rest;
+                    break node;
+                }
+                candidate = candidates.next();
+            };
+            placed.push((start.job, node));
+        }
+        Ok(())
+    }
+
+    /// Starts a job, or the next task of an array, if that is still right. What no longer fits is dropped,
+    /// and the policy is asked again when something changes.
+    fn start_one(&mut self, id: JobId, node: NodeId, launches: &mut BTreeMap<String, Vec<LaunchOrder>>) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if crate::telling::startable(job, self.now) == 0 {
+            return;
+        }
+        let needs = job.needs;
+        let position = job.array().map(crate::job::Array::peek);
+        let free_node = Some(node)
+            .filter(|&node| {
+                self.nodes.is_open(node)
+                    && self.nodes.node(node).is_some_and(|state| needs.fits_in(&state.free()))
+            })
+            .or_else(|| self.nodes.first_fit(job.placement, &needs));
+        let (id, array) = match position {
+            None => (id, None),
+            Some(None) => return,
+            Some(Some(position)) => {
+                if free_node.is_none() {
+                    return;
+                }
+                match self.expand(id, position) {
+                    Some(task) => (task, Some((id, position))),
+                    None => return,
+                }
+            }
+        };
+        let Some(node) = free_node else { return };
+        if !self.is_pending(id) || !self.nodes.allocate(node, &needs) {
+            return;
+        }
+        self.allocated(id, node, false);
+        if let Some((array, position)) = array {
+            self.begin_task(array, position);
+        }
+        if let Some(order) = self.order(id) {
+            let executor = self.jobs.get(&id).map_or(0, |job| self.nodes.executor_of(job.placement));
+            launches.entry(self.names.name(executor).to_owned()).or_default().push(order);
+        }
+    }
+
+    pub(crate) fn allocated(&mut self, id: JobId, node: NodeId, ahead: bool) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let attempt = job.attempt;
+        let asks = job.rare.as_ref().is_some_and(|rare| rare.wants_network);
+        if let Some(rare) = job.rare.as_mut() {
+            rare.given_back = None;
+            rare.note = None;
+        }
+        job.run = Some(Box::new(Run {
+            node,
+            allocated: self.now,
+            started: None,
+            launch: if asks { LaunchStep::AwaitsNetwork } else { LaunchStep::Sent },
+            ahead,
+            in_flight: false,
+            network: None,
+            reconciling: None,
+            stops_sent: 0,
+            cpu_micros: None,
+            memory_peak_bytes: None,
+        }));
+        if let Step::Moved(_) = self.apply(id, &JobEvent::Allocated(attempt)) {
+            let name = self.node_name(node);
+            self.record(id, EventKind::Starting { attempt, node: name.clone() });
+            if asks {
+                self.out.effects.push(Effect::AskNetwork { job: id, attempt, node: name });
+            }
+        }
+    }
+
+    pub(crate) fn node_name(&self, node: NodeId) -> String {
+        self.nodes
+            .node(node)
+            .map_or_else(String::new, |node| format!("{}/{}", self.names.name(node.executor), node.name))
+    }
+
+    /// The order to launch a job that starts; `None` while its network is awaited.
+    pub(crate) fn order(&mut self, id: JobId) -> Option<LaunchOrder> {
+        let order = self.order_of(id)?;
+        self.jobs.get_mut(&id)?.run.as_mut()?.in_flight = true;
+        Some(order)
+    }
+
+    fn order_of(&self, id: JobId) -> Option<LaunchOrder> {
+        let job = self.jobs.get(&id)?;
+        let JobState::Starting { attempt, .. } = job.state else { return None };
+        let run = job.run.as_deref().filter(|run| run.launch == LaunchStep::Sent)?;
+        let task = match job.kind {
+            Kind::Task { array, position } => Some((array, self.index(array, position)?)),
+            Kind::Plain | Kind::Array(_) => None,
+        };
+        let node = self.nodes.node(run.node)?.name.clone();
+        Some(LaunchOrder { job: id, attempt, task, node, network: run.network.clone() })
+    }
+
+    fn index(&self, array: JobId, position: u64) -> Option<u64> {
+        match self.jobs.get(&array).and_then(|job| job.array()) {
+            Some(array) => array.range.index_at(position),
+            // Its array is over; the range came with the task when that was brought back.
+            None => self.jobs.get(&task_id(array, position))?.rare.as_ref()?.range?.index_at(position),
+        }
+    }
+}
+
+/// How long to wait before a policy that could not answer is asked again.
+const PLAN_AGAIN_MS: u64 = 1000;

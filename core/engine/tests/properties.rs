@@ -1,0 +1,270 @@
+//! Whatever happens, in whatever order: the rules that must never be broken (DESIGN, section 8) as far
+//! as the engine holds them by itself.
+
+// A property that does not hold stops the test wherever it is found.
+#![allow(clippy::panic, clippy::indexing_slicing)]
+
+mod site;
+
+use std::time::Duration;
+
+use berth_engine::{Actor, Command, Input};
+use berth_model::{Dependency, DependencyKind, End, JobId, JobSpec, JobState, StateKind};
+use proptest::prelude::*;
+use site::{Manner, Site, array, cpus};
+
+/// Something that can happen. Numbers choose among what there is, modulo how much that is.
+#[derive(Clone, Debug)]
+enum Happening {
+    Submit { cpus: u64, after: Option<(usize, DependencyKind)>, hold: bool, retries: u32, limited: bool },
+    SubmitArray { tasks: u64, bound: Option<u32> },
+    Kill(usize),
+    Hold(usize),
+    Release(usize),
+    Suspend(usize),
+    Resume(usize),
+    Rerun(usize),
+    Deliver(usize),
+    Double(usize),
+    LoseReport(usize),
+    Finish { which: usize, code: i32 },
+    NodeGone(usize),
+    Full(bool),
+    Mute(bool),
+    Away,
+    Back,
+    Misbehave(Manner),
+    Crash { before_write: bool, effects: usize, with_input: bool },
+    Advance(u64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening as H;
+    let kind = prop::sample::select(vec![
+        DependencyKind::AfterOk,
+        DependencyKind::AfterAny,
+        DependencyKind::AfterNotOk,
+    ]);
+    let after = prop::option::weighted(0.3, (any::<usize>(), kind));
+    let manner = prop::sample::select(vec![
+        Manner::Twice,
+        Manner::Unknown,
+        Manner::Greedy,
+        Manner::TooMany,
+        Manner::Fails,
+    ]);
+    let retries = prop_oneof![3 => Just(0u32), 1 => 1u32..3];
+    prop_oneof![
+        6 => (1u64..4, after, prop::bool::weighted(0.1), retries, any::<bool>())
+            .prop_map(|(cpus, after, hold, retries, limited)| H::Submit { cpus, after, hold, retries, limited }),
+        2 => (1u64..30, prop::option::of(1u32..4)).prop_map(|(tasks, bound)| H::SubmitArray { tasks, bound }),
+        3 => any::<usize>().prop_map(H::Kill),
+        1 => any::<usize>().prop_map(H::Hold),
+        1 => any::<usize>().prop_map(H::Release),
+        1 => any::<usize>().prop_map(H::Suspend),
+        1 => any::<usize>().prop_map(H::Resume),
+        2 => any::<usize>().prop_map(H::Rerun),
+        12 => (0usize..4).prop_map(H::Deliver),
+        2 => any::<usize>().prop_map(H::Double),
+        2 => any::<usize>().prop_map(H::LoseReport),
+        6 => (any::<usize>(), prop::sample::select(vec![0, 0, 1, 9]))
+            .prop_map(|(which, code)| H::Finish { which, code }),
+        1 => any::<usize>().prop_map(H::NodeGone),
+        1 => any::<bool>().prop_map(H::Full),
+        1 => any::<bool>().prop_map(H::Mute),
+        1 => Just(H::Away),
+        2 => Just(H::Back),
+        1 => manner.prop_map(H::Misbehave),
+        3 => (any::<bool>(), 0usize..4, any::<bool>()).prop_map(|(before_write, effects, with_input)| {
+            H::Crash { before_write, effects, with_input }
+        }),
+        2 => (1u64..90_000).prop_map(H::Advance),
+    ]
+}
+
+fn happen(site: &mut Site, happening: &Happening) {
+    use Happening as H;
+    let pick = |site: &Site, which: usize| {
+        let all: Vec<JobId> = site.store.jobs().map(|job| job.id).collect();
+        (!all.is_empty()).then(|| all[which % all.len()])
+    };
+    let actor = || Actor { name: "ada".into(), administrator: false };
+    match *happening {
+        H::Submit { cpus: count, after, hold, retries, limited } => {
+            let on = after.and_then(|(which, kind)| Some(Dependency { on: pick(site, which)?, kind }));
+            let spec = JobSpec {
+                dependencies: on.into_iter().collect(),
+                hold,
+                retry_on_node_failure: retries,
+                time_limit: limited.then_some(Duration::from_secs(60)),
+                ..cpus(count)
+            };
+            // An impossible dependency is refused; all else is accepted.
+            let _ = site.try_submit(spec);
+        }
+        H::SubmitArray { tasks, bound } => {
+            let bound = bound.map(|bound| format!("%{bound}")).unwrap_or_default();
+            site.submit(array(&format!("1-{tasks}{bound}")));
+        }
+        H::Deliver(which) => {
+            if !site.inbox.is_empty() {
+                let input = site.inbox.remove(which.min(site.inbox.len() - 1));
+                site.feed(input);
+            }
+        }
+        H::Double(which) => {
+            let reports = || site.inbox.iter().filter(|input| is_report(input));
+            let doubled = reports().nth(which % reports().count().max(1)).cloned();
+            site.inbox.extend(doubled);
+        }
+        H::LoseReport(which) => {
+            if !site.inbox.is_empty() {
+                let which = which % site.inbox.len();
+                if is_report(&site.inbox[which]) {
+                    site.inbox.remove(which);
+                }
+            }
+        }
+        H::Finish { which, code } => {
+            let running = site.back_end.running();
+            if !running.is_empty() {
+                let reports = site.back_end.finish(&running[which % running.len()], code, site.now);
+                site.inbox.extend(reports);
+            }
+        }
+        H::NodeGone(which) => {
+            let running = site.back_end.running();
+            if !running.is_empty() {
+                let reports = site.back_end.lose(&running[which % running.len()], site.now);
+                site.inbox.extend(reports);
+            }
+        }
+        H::Full(full) => site.back_end.full = full,
+        H::Mute(mute) => site.back_end.mute = mute,
+        H::Away => site.feed(Input::Away { executor: site::EXECUTOR.into(), words: "gone".into() }),
+        H::Back => site.feed(Input::Back { executor: site::EXECUTOR.into() }),
+        H::Misbehave(manner) => site.policy.manner = manner,
+        H::Crash { before_write, effects, with_input } => {
+            let input = (with_input && !site.inbox.is_empty()).then(|| site.inbox.remove(0));
+            site.crash(input, !before_write, effects);
+        }
+        H::Advance(ms) => {
+            site.now = site.now.after(Duration::from_millis(ms));
+            site.feed(Input::Tick);
+        }
+        H::Kill(which)
+        | H::Hold(which)
+        | H::Release(which)
+        | H::Suspend(which)
+        | H::Resume(which)
+        | H::Rerun(which) => {
+            let Some(job) = pick(site, which) else { return };
+            let _ = match happening {
+                H::Kill(_) => site.kill(job),
+                H::Hold(_) => site.command(Command::Hold { job, by: actor() }),
+                H::Release(_) => site.command(Command::Release { job, by: actor() }),
+                H::Suspend(_) => site.command(Command::Suspend { job }),
+                H::Resume(_) => site.command(Command::Resume { job }),
+                _ => site.rerun(job),
+            };
+        }
+    }
+    check(site);
+}
+
+fn is_report(input: &Input) -> bool {
+    matches!(input, Input::Reported(_))
+}
+
+/// What holds at every moment.
+fn check(site: &Site) {
+    for (&(job, attempt), &runs) in &site.back_end.runs {
+        assert!(runs <= 1, "attempt {attempt} of job {job} ran {runs} times");
+    }
+    for &job in &site.acknowledged {
+        assert!(site.store.state(job).is_some(), "job {job} was acknowledged and is forgotten");
+    }
+}
+
+/// What holds when all is over: every end is what really happened.
+fn check_ends(site: &Site) {
+    for job in site.store.jobs().filter(|job| job.array.is_none()) {
+        let state = &job.moving.state;
+        let JobState::Ended { end } = state else {
+            panic!("job {} has not ended: {state:?}", job.id);
+        };
+        let ran = site.back_end.runs.contains_key(&(job.id, job.moving.attempt.number));
+        let exit = site.back_end.exits.get(&(job.id, job.moving.attempt.number));
+        match &**end {
+            End::Succeeded => assert_eq!(exit.and_then(|exit| exit.code), Some(0), "job {}", job.id),
+            End::Failed { exit_code: Some(code), .. } => {
+                assert_eq!(exit.and_then(|exit| exit.code), Some(*code), "job {}", job.id);
+            }
+            End::Rejected { .. } => assert!(!ran, "job {} was rejected and ran", job.id),
+            End::Failed { .. } | End::Killed { .. } | End::Lost { .. } => {}
+        }
+    }
+}
+
+/// Everything is mended, and everybody gets time to finish.
+fn mend(site: &mut Site) {
+    site.back_end.full = false;
+    site.back_end.mute = false;
+    site.policy.manner = Manner::Good;
+    site.feed(Input::Back { executor: site::EXECUTOR.into() });
+    site.settle_all();
+    let held: Vec<JobId> = site
+        .store
+        .jobs()
+        .filter(|job| job.moving.state.kind() == StateKind::Held)
+        .map(|job| job.id)
+        .collect();
+    for job in held {
+        let by = Actor { name: "root".into(), administrator: true };
+        let _ = site.command(Command::Release { job, by });
+    }
+    site.run_dry(0);
+    // Reports may have been lost on the way; a reconnect brings the truth.
+    site.feed(Input::Back { executor: site::EXECUTOR.into() });
+    site.run_dry(0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_forgotten_doubled_overbooked_or_misreported(
+        nodes in prop::collection::vec(3u64..6, 1..3),
+        queues in any::<bool>(),
+        happenings in prop::collection::vec(happening(), 1..120),
+    ) {
+        let mut site = match (queues, nodes.as_slice()) {
+            (true, [cpus]) => Site::that_queues(*cpus),
+            _ => Site::with_nodes(&nodes),
+        };
+        for happening in &happenings {
+            happen(&mut site, happening);
+        }
+        mend(&mut site);
+        check(&site);
+        check_ends(&site);
+        prop_assert!(site.back_end.running().is_empty());
+        let unfinished: Vec<_> = site.store.jobs().filter(|job| !job.moving.state.kind().is_end()).collect();
+        prop_assert!(unfinished.is_empty(), "{unfinished:?}");
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_outcomes(
+        happenings in prop::collection::vec(happening(), 1..60),
+    ) {
+        let run = || {
+            let mut site = Site::with_nodes(&[4]);
+            for happening in &happenings {
+                happen(&mut site, happening);
+            }
+            let jobs: Vec<_> = site.store.jobs().cloned().collect();
+            (jobs, site.store.history, site.inbox)
+        };
+        prop_assert_eq!(run(), run());
+    }
+}

@@ -1,0 +1,328 @@
+//! A whole site around the engine, naive and in memory: a store, a back end, a policy, and a network
+//! between them that loses, doubles and delays what is said.
+
+// Each test file uses its own part of it.
+#![allow(dead_code)]
+// A test that stops here has failed, and should.
+#![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
+
+mod back_end;
+mod policy;
+mod store;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use berth_engine::{
+    Abilities, Answer, Command as Order, Effect, Engine, Input, NodeInfo, Outcome, Refusal, Settings, Token,
+};
+use berth_model::{
+    Attempt, AttemptName, Command, Dependency, Grant, Identity, JobId, JobSpec, Resources, StateKind,
+    StopCause, Submission, UtcMs,
+};
+
+pub use self::{
+    back_end::BackEnd,
+    policy::{Manner, Policy},
+    store::Stored,
+};
+
+pub const CLUSTER: &str = "test";
+pub const EXECUTOR: &str = "fake";
+
+/// The site.
+pub struct Site {
+    pub engine: Engine,
+    pub store: Stored,
+    pub back_end: BackEnd,
+    pub policy: Policy,
+    /// What is on its way to the engine.
+    pub inbox: Vec<Input>,
+    pub now: UtcMs,
+    pub acknowledged: Vec<JobId>,
+    pub answers: BTreeMap<Token, Result<Answer, Refusal>>,
+    pub breaches: Vec<String>,
+    /// Why each job that was asked to end was; kept to check ends against.
+    pub stops_asked: BTreeMap<JobId, u32>,
+    nodes: Vec<NodeInfo>,
+    next_token: Token,
+}
+
+impl Site {
+    /// A site with one node of so many CPUs, whose back end keeps what it has no room for.
+    pub fn that_queues(cpus: u64) -> Self {
+        let slots = usize::try_from(cpus).expect("a small number");
+        Self::with(&[cpus], BackEnd::with_slots(slots))
+    }
+
+    /// A site with nodes of these many CPUs.
+    pub fn with_nodes(cpus: &[u64]) -> Self {
+        Self::with(cpus, BackEnd::default())
+    }
+
+    fn with(cpus: &[u64], back_end: BackEnd) -> Self {
+        let node = |(number, &cpus): (usize, &u64)| NodeInfo {
+            name: format!("n{number}"),
+            total: Resources { cpu_millis: cpus * 1000, memory_bytes: 64 << 30, gpus: 0 },
+            labels: BTreeMap::new(),
+            usable: true,
+        };
+        let mut engine = Engine::new(settings());
+        engine.add_executor(EXECUTOR);
+        let mut site = Self {
+            engine,
+            store: Stored::default(),
+            back_end,
+            policy: Policy::default(),
+            inbox: Vec::new(),
+            now: UtcMs(1_000_000),
+            acknowledged: Vec::new(),
+            answers: BTreeMap::new(),
+            breaches: Vec::new(),
+            stops_asked: BTreeMap::new(),
+            nodes: cpus.iter().enumerate().map(node).collect(),
+            next_token: 0,
+        };
+        site.announce();
+        site.settle_all();
+        site
+    }
+
+    fn announce(&mut self) {
+        let queues = self.back_end.slots.is_some();
+        let abilities = Abilities { suspend: true, signal: true, time_limit: false, queues };
+        let nodes = self.nodes.clone();
+        self.feed(Input::Capacity { executor: EXECUTOR.into(), abilities, nodes });
+    }
+
+    /// One input goes in, its changes become durable, its effects are carried out.
+    pub fn feed(&mut self, input: Input) {
+        let outcome = self.engine.step(self.now, [input]);
+        self.settle(outcome, usize::MAX);
+    }
+
+    /// Writes the changes, and carries out the first `effects` of the effects.
+    fn settle(&mut self, outcome: Outcome, effects: usize) {
+        for change in outcome.changes {
+            self.store.write(change);
+        }
+        self.check_books();
+        for effect in outcome.effects.into_iter().take(effects) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply { token, answer } => {
+                if let Ok(Answer::Submitted(id)) = answer {
+                    self.acknowledged.push(id);
+                }
+                self.answers.insert(token, answer);
+            }
+            Effect::AskPlan(request) => self.inbox.push(self.policy.plan(*request)),
+            Effect::Breach { words, .. } => {
+                self.breaches.push(words);
+                self.inbox.push(Input::PolicyRebuilt);
+            }
+            Effect::Launch { orders, .. } => {
+                for order in orders {
+                    self.inbox.extend(self.back_end.launch(order.job, order.attempt, self.now));
+                }
+            }
+            Effect::Control { attempt, action, .. } => {
+                self.inbox.extend(self.back_end.control(&attempt, action, self.now));
+            }
+            Effect::Reconcile { attempts, .. } => {
+                for (job, attempt) in attempts {
+                    self.inbox.push(self.back_end.reconcile(job, attempt, self.now));
+                }
+            }
+            Effect::Forget { attempts, .. } => {
+                for attempt in attempts {
+                    self.check_may_be_forgotten(&attempt);
+                    self.back_end.forget(&attempt);
+                }
+            }
+            Effect::AskNetwork { .. } | Effect::ReleaseNetwork { .. } => {}
+        }
+    }
+
+    /// The engine is killed after it has taken in `input`: with its changes written and `effects` of the
+    /// effects carried out, or with nothing written at all. Then it begins again from what is durable.
+    pub fn crash(&mut self, input: Option<Input>, written: bool, effects: usize) {
+        let outcome = self.engine.step(self.now, input);
+        if written {
+            self.settle(outcome, effects);
+        }
+        // What was on its way to the dead process is gone with it.
+        self.inbox.clear();
+        self.policy = Policy::default();
+        self.engine = Engine::restore(settings(), self.store.restore(), &self.store.ends());
+        self.engine.add_executor(EXECUTOR);
+        self.announce();
+    }
+
+    /// Delivers what is on its way until nothing is, oldest first.
+    pub fn settle_all(&mut self) {
+        for _ in 0..100_000 {
+            if self.inbox.is_empty() {
+                return;
+            }
+            let input = self.inbox.remove(0);
+            self.feed(input);
+        }
+        panic!("the site does not come to rest; {} inputs are on their way", self.inbox.len());
+    }
+
+    /// Lets time pass and everything that is due happen.
+    pub fn advance(&mut self, span: Duration) {
+        self.now = self.now.after(span);
+        self.feed(Input::Tick);
+        self.settle_all();
+    }
+
+    /// Lets everything that runs end with `code`, until nothing runs or can start.
+    pub fn run_dry(&mut self, code: i32) {
+        for _ in 0..10_000 {
+            self.settle_all();
+            let reports = self.back_end.finish_all(code, self.now);
+            if reports.is_empty() {
+                self.advance(Duration::from_secs(120));
+                if self.back_end.running().is_empty() {
+                    return;
+                }
+            }
+            self.inbox.extend(reports);
+        }
+        panic!("the site does not run dry");
+    }
+
+    pub fn command(&mut self, command: Order) -> Result<Answer, Refusal> {
+        self.next_token += 1;
+        let token = self.next_token;
+        self.feed(Input::Command { token, command });
+        self.answers.remove(&token).expect("a command is answered in its own step")
+    }
+
+    pub fn try_submit(&mut self, job: JobSpec) -> Result<JobId, Refusal> {
+        let submission = Arc::new(Submission {
+            spec: job,
+            owner: Identity {
+                user: "ada".into(),
+                uid: 1000,
+                gid: 1000,
+                groups: vec![],
+                home: None,
+                email: None,
+                roles: vec![],
+            },
+            grant: Grant::default(),
+            executor: EXECUTOR.into(),
+        });
+        let ended = self.store.ends();
+        match self.command(Order::Submit { submission, ended, by: "ada".into() })? {
+            Answer::Submitted(id) => Ok(id),
+            other => panic!("unexpected answer {other:?}"),
+        }
+    }
+
+    pub fn submit(&mut self, job: JobSpec) -> JobId {
+        self.try_submit(job).expect("the job is accepted")
+    }
+
+    pub fn kill(&mut self, job: JobId) -> Result<Answer, Refusal> {
+        *self.stops_asked.entry(job).or_default() += 1;
+        self.command(Order::Kill { job, cause: StopCause::User { name: "ada".into() } })
+    }
+
+    pub fn rerun(&mut self, job: JobId) -> Result<Answer, Refusal> {
+        *self.stops_asked.entry(job).or_default() += 1;
+        let stored = self.store.job(job).map(Box::new);
+        self.command(Order::Rerun { job, stored, by: "ada".into() })
+    }
+
+    /// Where a job stands, by what is durable.
+    pub fn state(&self, job: JobId) -> StateKind {
+        self.store.state(job).expect("the job is stored").kind()
+    }
+
+    /// What is durable never allocates more than there is.
+    fn check_books(&self) {
+        // Where the back end keeps a line, it is the one that holds to the room; an end may be reported
+        // behind the start that it made room for.
+        for node in self.nodes.iter().filter(|_| self.back_end.slots.is_none()) {
+            let name = format!("{EXECUTOR}/{}", node.name);
+            let used = self.store.allocated_on(&name);
+            assert!(used.fits_in(&node.total), "{name} has {} and {used} is allocated", node.total);
+        }
+        self.store.check_array_bounds();
+    }
+
+    /// A back end may only forget what is over for good, by what is durable.
+    fn check_may_be_forgotten(&self, name: &AttemptName) {
+        let (job, attempt) = AttemptName::parse(CLUSTER, name.as_str()).expect("an attempt's name");
+        let state = self.store.state(job).expect("only stored jobs have attempts");
+        assert!(
+            state.attempt() != Some(attempt),
+            "attempt {name} is to be forgotten while its job is {state:?}"
+        );
+    }
+}
+
+fn settings() -> Settings {
+    Settings { cluster: CLUSTER.into(), starts_per_plan: 100, has_network_policy: false }
+}
+
+/// A job of one CPU.
+pub fn job() -> JobSpec {
+    JobSpec {
+        name: "job".into(),
+        description: String::new(),
+        tags: vec![],
+        project: "default".into(),
+        executor: None,
+        image: None,
+        command: Command::Argv(vec!["true".into()]),
+        env: BTreeMap::new(),
+        workdir: None,
+        output: None,
+        error: None,
+        resources: Resources { cpu_millis: 1000, memory_bytes: 0, gpus: 0 },
+        asked_cpus: false,
+        exclusive_cpus: false,
+        time_limit: None,
+        grace: Duration::from_secs(10),
+        array: None,
+        dependencies: vec![],
+        hold: false,
+        begin: None,
+        priority: 0,
+        volumes: vec![],
+        ports: vec![],
+        network: None,
+        constraints: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        scratch_bytes: 0,
+        files: vec![],
+        interactive: false,
+        root: false,
+        retry_on_node_failure: 0,
+        extensions: BTreeMap::new(),
+    }
+}
+
+pub fn cpus(count: u64) -> JobSpec {
+    JobSpec { resources: Resources { cpu_millis: count * 1000, memory_bytes: 0, gpus: 0 }, ..job() }
+}
+
+pub fn array(range: &str) -> JobSpec {
+    JobSpec { array: Some(range.parse().expect("a range")), ..job() }
+}
+
+pub fn after(dependencies: Vec<Dependency>) -> JobSpec {
+    JobSpec { dependencies, ..job() }
+}
+
+pub fn name(job: JobId, attempt: Attempt) -> AttemptName {
+    AttemptName::new(CLUSTER, job, attempt)
+}

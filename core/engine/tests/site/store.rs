@@ -1,0 +1,113 @@
+//! A store that keeps everything in maps.
+
+use std::collections::BTreeMap;
+
+use berth_engine::{ArrayEnds, Change, LiveJob, Restored};
+use berth_model::{Attempt, EventKind, JobId, JobState, Resources, StateKind};
+
+#[derive(Default)]
+pub struct Stored {
+    jobs: BTreeMap<JobId, LiveJob>,
+    next_id: JobId,
+    pub history: Vec<(JobId, EventKind)>,
+}
+
+impl Stored {
+    pub fn write(&mut self, change: Change) {
+        match change {
+            Change::Added { job, .. } => {
+                let before = self.jobs.insert(job.id, *job);
+                assert!(before.is_none(), "a job's number was given twice");
+            }
+            Change::TaskAdded { task } => {
+                self.jobs.insert(task.id, *task);
+            }
+            Change::Updated { job, now } => {
+                self.jobs.get_mut(&job).expect("only stored jobs move").moving = *now;
+            }
+            Change::Event(event) => self.history.push((event.job, event.kind)),
+            Change::NextId(next) => {
+                assert!(next > self.next_id, "numbers only rise");
+                self.next_id = next;
+            }
+        }
+    }
+
+    pub fn job(&self, id: JobId) -> Option<LiveJob> {
+        let mut job = self.jobs.get(&id).cloned()?;
+        if let Some((array, _)) = job.task_of {
+            job.array = self.jobs[&array].array;
+        }
+        // An array that runs again gives its tasks numbers that none of them has had.
+        if let Some(highest) = self.tasks(id).map(|task| task.moving.attempt.number).max()
+            && job.moving.state.kind().is_end()
+        {
+            job.moving.attempt.number = job.moving.attempt.number.max(highest);
+        }
+        Some(job)
+    }
+
+    pub fn jobs(&self) -> impl Iterator<Item = &LiveJob> {
+        self.jobs.values()
+    }
+
+    pub fn state(&self, id: JobId) -> Option<&JobState> {
+        self.jobs.get(&id).map(|job| &job.moving.state)
+    }
+
+    pub fn attempt(&self, id: JobId) -> Attempt {
+        self.jobs[&id].moving.attempt
+    }
+
+    pub fn ends(&self) -> Vec<(JobId, StateKind)> {
+        let ended = self.jobs.values().filter(|job| job.moving.state.kind().is_end());
+        ended.map(|job| (job.id, job.moving.state.kind())).collect()
+    }
+
+    pub fn allocated_on(&self, node: &str) -> Resources {
+        let active = |job: &&LiveJob| job.array.is_none() && job.moving.state.attempt().is_some();
+        let here = |job: &&LiveJob| job.moving.node.as_deref() == Some(node);
+        let sum = |sum: Resources, job: &LiveJob| sum.plus(&job.needs);
+        self.jobs.values().filter(active).filter(here).fold(Resources::default(), sum)
+    }
+
+    pub fn check_array_bounds(&self) {
+        for array in self.jobs.values() {
+            let Some(bound) = array.array.and_then(|range| range.at_once()) else { continue };
+            let active = self.tasks(array.id).filter(|task| task.moving.state.attempt().is_some()).count();
+            assert!(active <= bound as usize, "{active} tasks of {} are active", array.id);
+        }
+    }
+
+    pub fn tasks(&self, array: JobId) -> impl Iterator<Item = &LiveJob> {
+        self.jobs.values().filter(move |job| job.task_of.is_some_and(|(of, _)| of == array))
+    }
+
+    pub fn restore(&self) -> Restored {
+        let live = |job: &&LiveJob| !job.moving.state.kind().is_end();
+        let mut restored = Restored {
+            next_id: self.next_id,
+            live: self.jobs.values().filter(live).filter_map(|job| self.job(job.id)).collect(),
+            ..Restored::default()
+        };
+        for array in self.jobs.values().filter(live).filter(|job| job.array.is_some()) {
+            let mut ends = ArrayEnds::default();
+            let this_time = |task: &&LiveJob| task.moving.attempt.number >= array.moving.attempt.number;
+            for task in
+                self.tasks(array.id).filter(this_time).filter(|task| task.moving.state.kind().is_end())
+            {
+                ends.ended += 1;
+                ends.not_ok += u64::from(task.moving.state.kind() != StateKind::Succeeded);
+                ends.highest_exit = ends.highest_exit.max(task.moving.exit_code.unwrap_or(0));
+                let (_, position) = task.task_of.expect("a task");
+                if position >= array.moving.array_next {
+                    restored.ended_ahead.push((array.id, position));
+                }
+            }
+            restored.arrays.push((array.id, ends));
+        }
+        let lost = self.jobs.values().filter(|job| job.moving.state.kind() == StateKind::Lost);
+        restored.lost = lost.map(|job| (job.id, job.moving.attempt)).collect();
+        restored
+    }
+}
