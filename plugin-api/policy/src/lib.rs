@@ -1,0 +1,63 @@
+//! What an author of a policy needs: the contracts of `wit/` as Rust types and traits, a macro per kind
+//! that makes a component of an implementation, and for schedulers that only order jobs the rest as well.
+//!
+//! A complete scheduler, to be built for `wasm32-unknown-unknown` as a `cdylib`:
+//!
+//! ```
+//! use berth_policy_sdk::{Info, Order, PendingJob, info};
+//!
+//! /// Who asks for least memory goes first.
+//! #[derive(Default)]
+//! pub struct Smallest;
+//!
+//! impl Order for Smallest {
+//!     type Key = u64;
+//!     fn describe() -> Info {
+//!         info!("smallest", "who asks for least memory goes first")
+//!     }
+//!     fn key(&self, job: &PendingJob) -> u64 {
+//!         job.needs.memory_bytes
+//!     }
+//! }
+//!
+//! berth_policy_sdk::export_order!(Smallest);
+//! ```
+//!
+//! For any other target the macros only check that the type is fit to be exported, so that a policy is
+//! tested as the plain Rust that it is; [`testing`] plays the host.
+#![deny(missing_docs)]
+
+pub mod auth;
+#[doc(hidden)]
+pub mod bindings;
+mod export;
+pub mod network;
+pub mod order;
+pub mod queue;
+mod resources;
+pub mod scheduler;
+mod settings;
+mod slab;
+pub mod space;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+pub mod watcher;
+
+pub use auth::Auth;
+pub use bindings::{
+    auth::berth::policy::{accounts, key_value},
+    scheduler::berth::policy::{
+        log,
+        types::{Attribute, Error, Info, InstantMs, JobId, NameId, NodeId, PlacementId, Resources, Setting},
+        usage,
+    },
+};
+#[doc(hidden)]
+pub use export::Held;
+pub use network::Network;
+pub use order::{Order, Ordered};
+pub use queue::OrderedQueue;
+pub use scheduler::{NodeRoom, PendingJob, Plan, RunningJob, Scheduler};
+pub use settings::{Settings, bad_settings};
+pub use space::Space;
+pub use watcher::Watcher;
