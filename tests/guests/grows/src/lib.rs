@@ -1,0 +1,47 @@
+//! A scheduler policy that is bad on purpose: it allocates without end when asked for a plan.
+
+use std::collections::BTreeMap;
+
+use berth_policy_sdk::{
+    Error, Info, InstantMs, JobId, NodeRoom, PendingJob, Plan, Scheduler, Settings, info,
+    scheduler::Placement,
+};
+
+/// Allocates without end when asked for a plan.
+#[derive(Debug, Default)]
+pub struct Grows {
+    jobs: BTreeMap<JobId, u32>,
+}
+
+impl Scheduler for Grows {
+    fn describe() -> Info {
+        info!("grows", "allocates without end")
+    }
+
+    fn configure(_: &mut Settings) -> Result<Self, Error> {
+        Ok(Self::default())
+    }
+
+    fn placements(&mut self, _: Vec<Placement>) {}
+
+    fn pending(&mut self, jobs: Vec<PendingJob>) {
+        self.jobs.extend(jobs.iter().map(|job| (job.id, job.count)));
+    }
+
+    fn withdrawn(&mut self, jobs: Vec<JobId>) {
+        self.jobs.retain(|job, _| !jobs.contains(job));
+    }
+
+    fn plan(&mut self, _: InstantMs, _: Vec<NodeRoom>, _: u32) -> Result<Plan, Error> {
+        let mut all = Vec::new();
+        loop {
+            all.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+        }
+    }
+
+    fn known(&mut self) -> u64 {
+        self.jobs.len() as u64
+    }
+}
+
+berth_policy_sdk::export_scheduler!(Grows);
