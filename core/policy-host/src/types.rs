@@ -1,0 +1,126 @@
+//! What passes between Berth and auth, watcher and network policies, natively.
+
+use berth_model::{JobId, NetworkAttachment, Resources, UtcMs, Volume};
+
+/// How somebody presents themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Credentials {
+    /// The kernel says so: the peer of a Unix socket.
+    UnixUser(u32),
+    /// A name that Berth has already made sure of, such as the owner of a token.
+    KnownUser(String),
+}
+
+/// Why somebody is not let in, or a job not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// No such person, or not proven.
+    #[error("nobody is known by these credentials")]
+    Unknown,
+    /// Known, but not allowed; the words are for them.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It cannot be decided now. Not final.
+    #[error("it cannot be decided now: {0}")]
+    Unavailable(String),
+}
+
+/// What of a job has to be allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct JobRequest {
+    /// The project it is to count for.
+    pub project: String,
+    /// It wants to run as root.
+    pub as_root: bool,
+    /// The volumes that it wants: `(name, read only)`.
+    pub volumes: Vec<(String, bool)>,
+    /// The executor that it asks for.
+    pub executor: Option<String>,
+    /// The container image.
+    pub image: Option<String>,
+    /// Keys of executor options, such as `docker.privileged`.
+    pub extensions: Vec<String>,
+}
+
+impl JobRequest {
+    /// Adds a volume as a job spec has it.
+    pub fn add_volume(&mut self, volume: &Volume) {
+        let read_only = volume.mode == berth_model::VolumeMode::ReadOnly;
+        self.volumes.push((volume.name.clone(), read_only));
+    }
+}
+
+/// A running job and what it uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedJob {
+    /// Its number.
+    pub id: JobId,
+    /// Its owner.
+    pub user: String,
+    /// Its project.
+    pub project: String,
+    /// What it asked for.
+    pub needs: Resources,
+    /// When it started.
+    pub started: UtcMs,
+    /// The longest it may run, in milliseconds.
+    pub time_limit_ms: Option<u64>,
+    /// CPU time since its start; `None` when the executor cannot tell. Likewise below.
+    pub cpu_micros: Option<u64>,
+    /// Memory now.
+    pub memory_bytes: Option<u64>,
+    /// Disk space now.
+    pub disk_bytes: Option<u64>,
+}
+
+/// What is to happen with a running job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    GoOn,
+    /// Its user is told this, once for the same words.
+    Warn(String),
+    /// It gets this signal.
+    Send(i32),
+    /// It is ended, for this reason.
+    Stop(String),
+}
+
+/// A job that wants a network or published ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkRequest {
+    /// The job.
+    pub job: JobId,
+    /// Its owner.
+    pub user: String,
+    /// Its project.
+    pub project: String,
+    /// The label that the user gave; `None` for the usual network.
+    pub label: Option<String>,
+    /// The job's ports that are to be published.
+    pub ports: Vec<u16>,
+    /// The name of its node.
+    pub node: String,
+}
+
+/// A job that is attached already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The job.
+    pub job: JobId,
+    /// The name of its node.
+    pub node: String,
+    /// What it got.
+    pub what: NetworkAttachment,
+}
+
+/// Why a job is not attached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkRefusal {
+    /// It will never be; the job is rejected with these words.
+    #[error("{0}")]
+    Never(String),
+    /// Not at the moment; the job goes back to pending with these words.
+    #[error("{0}")]
+    NotNow(String),
+}
