@@ -1,0 +1,187 @@
+//! Durable state: everything that has to survive a crash goes through here, and only this crate knows
+//! SQL.
+//!
+//! The loop writes with [`Store::commit`]: one call is one durable transaction. Reads never wait for
+//! writes and see everything that was committed before they began.
+
+mod error;
+mod lock;
+mod sqlite;
+mod types;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use berth_engine::{LiveJob, Restored};
+use berth_model::{JobId, JobRef, StateKind, Submission, UtcMs};
+
+pub use error::{BoxError, StoreError};
+pub use sqlite::{SqliteOptions, SqliteStore};
+pub use types::{
+    Batch, Committed, EachRow, Extra, JobDetail, JobRow, ListQuery, NewToken, SharedBatch, StoredEvent,
+    StoredToken, TaskQuery, Tasks, TokenScope, UsageBy, UsageRow,
+};
+
+/// Durable state of one cluster.
+///
+/// A call that is dropped before it is over may or may not have taken place; it never takes place by
+/// half.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Writes a batch in one transaction and returns when it is durable. Several changes of one job
+    /// within a batch are written as the last of them says; events are kept all.
+    ///
+    /// # Errors
+    /// Nothing of the batch is stored then. When [`StoreError::may_pass`] says so, the same batch may be
+    /// given again.
+    async fn commit(&self, batch: SharedBatch) -> Result<Committed, StoreError>;
+
+    /// Everything that the engine begins with. For the start; takes about a second for each half million
+    /// live jobs.
+    ///
+    /// An array's `array_next` is at least what was last written: tasks that are stored count, too.
+    /// Dependencies are those of the submission, as long as one of them holds the job.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn restore(&self) -> Result<Restored, StoreError>;
+
+    /// One job with its submission; `None` when there is none with this number, or when it is a task
+    /// whose turn has not come.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn job(&self, id: JobId) -> Result<Option<JobDetail>, StoreError>;
+
+    /// One job as the engine takes it, whether it has ended or not: for a rerun. The attempt of an array
+    /// is the highest of its own and its tasks'.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn live_job(&self, id: JobId) -> Result<Option<LiveJob>, StoreError>;
+
+    /// The number that a person's way of writing a job stands for: `12.7` is the task with index 7 of
+    /// array 12, whether its turn has come or not. `None` when there is no such job or index.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn resolve(&self, job: JobRef) -> Result<Option<JobId>, StoreError>;
+
+    /// Where jobs stand; those that never existed are left out. A task whose turn has not come is
+    /// pending while its array is live, and killed with it afterwards.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn state_of(&self, ids: &[JobId]) -> Result<Vec<(JobId, StateKind)>, StoreError>;
+
+    /// What was asked; for a task, whether its turn has come or not, what was asked for its array.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn submission(&self, id: JobId) -> Result<Option<Arc<Submission>>, StoreError>;
+
+    /// Jobs by their number.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn list(&self, query: ListQuery) -> Result<Vec<JobRow>, StoreError>;
+
+    /// The same, line by line, for listings too long to be kept in memory. `each` is called on a thread
+    /// that may block; all lines are of one instant.
+    ///
+    /// # Errors
+    /// When it cannot be read; some lines may have been given already.
+    async fn list_each(&self, query: ListQuery, each: EachRow) -> Result<(), StoreError>;
+
+    /// Tasks of an array that have become jobs. Those of an earlier run of an array that runs again are
+    /// left out.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn tasks_of(&self, array: JobId, query: TaskQuery) -> Result<Tasks, StoreError>;
+
+    /// What happened to a job, oldest first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn history(&self, id: JobId) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Events of all jobs with numbers above `seq`, oldest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn events_after(&self, seq: u64, limit: u64) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The number of the latest event; 0 before the first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn last_event(&self) -> Result<u64, StoreError>;
+
+    /// What jobs used that ended at `since` or later, by falling wall time.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn usage(&self, by: UsageBy, since: UtcMs) -> Result<Vec<UsageRow>, StoreError>;
+
+    /// How many jobs, arrays and tasks are in each state: live ones, and those that ended at `since` or
+    /// later. Reads each of them.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn counts(&self, since: UtcMs) -> Result<Vec<(StateKind, u64)>, StoreError>;
+
+    /// Stores a token and gives its number.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn add_token(&self, token: NewToken) -> Result<u64, StoreError>;
+
+    /// The token whose secret has this hash, whether it still works or not.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn token(&self, hash: &str) -> Result<Option<StoredToken>, StoreError>;
+
+    /// All tokens, or those of one user.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn tokens(&self, user: Option<&str>) -> Result<Vec<StoredToken>, StoreError>;
+
+    /// Makes a token stop working; false when there is none with this number, or none that still counts.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn revoke_token(&self, id: u64, at: UtcMs) -> Result<bool, StoreError>;
+
+    /// A value that a policy keeps.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn policy_state(&self, policy: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Keeps a value for a policy, unless all its keys and values would be more than `most_bytes`.
+    ///
+    /// # Errors
+    /// `TooMuchState` when they would; else when it cannot be written.
+    async fn set_policy_state(
+        &self,
+        policy: &str,
+        key: &str,
+        value: &[u8],
+        most_bytes: u64,
+    ) -> Result<(), StoreError>;
+
+    /// Drops a value of a policy; false when there was none.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn delete_policy_state(&self, policy: &str, key: &str) -> Result<bool, StoreError>;
+
+    /// The keys that a policy keeps and that begin so, in order, `limit` at most.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn policy_keys(&self, policy: &str, prefix: &str, limit: u64) -> Result<Vec<String>, StoreError>;
+}

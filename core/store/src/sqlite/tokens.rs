@@ -1,0 +1,68 @@
+//! Tokens: only hashes of their secrets are ever here.
+
+use berth_model::UtcMs;
+use rusqlite::{Connection, Row, params};
+
+use super::{
+    columns::{Columns, signed},
+    fault::Fault,
+};
+use crate::{NewToken, StoredToken, TokenScope};
+
+const COLUMNS: &str = "id, user, scope, label, created, expires, last_used, revoked";
+
+pub(super) fn add(connection: &Connection, token: &NewToken) -> Result<u64, Fault> {
+    connection.execute(
+        "INSERT INTO tokens (hash, user, scope, label, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            token.hash,
+            token.user,
+            token.scope as u8,
+            token.label,
+            signed(token.created.0),
+            token.expires.map(|expires| signed(expires.0)),
+        ],
+    )?;
+    Ok(connection.last_insert_rowid().cast_unsigned())
+}
+
+pub(super) fn by_hash(connection: &Connection, hash: &str) -> Result<Option<StoredToken>, Fault> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens WHERE hash = ?1"))?;
+    let mut rows = statement.query([hash])?;
+    rows.next()?.map(token).transpose()
+}
+
+pub(super) fn all(connection: &Connection, user: Option<&str>) -> Result<Vec<StoredToken>, Fault> {
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE ?1 IS NULL OR user = ?1 ORDER BY id");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([user])?;
+    let mut tokens = Vec::new();
+    while let Some(row) = rows.next()? {
+        tokens.push(token(row)?);
+    }
+    Ok(tokens)
+}
+
+pub(super) fn revoke(connection: &Connection, id: u64, at: UtcMs) -> Result<bool, Fault> {
+    let sql = "UPDATE tokens SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL";
+    Ok(connection.execute(sql, [signed(id), signed(at.0)])? > 0)
+}
+
+fn token(row: &Row<'_>) -> Result<StoredToken, Fault> {
+    let mut columns = Columns::from(row, 0);
+    Ok(StoredToken {
+        id: columns.unsigned()?,
+        user: columns.get()?,
+        scope: scope(columns.get()?)?,
+        label: columns.get()?,
+        created: columns.instant()?,
+        expires: columns.maybe_instant()?,
+        last_used: columns.maybe_instant()?,
+        revoked: columns.maybe_instant()?,
+    })
+}
+
+fn scope(number: u8) -> Result<TokenScope, Fault> {
+    TokenScope::from_number(number).ok_or_else(|| Fault::Unreadable(format!("there is no scope {number}")))
+}

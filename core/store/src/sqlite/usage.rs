@@ -1,0 +1,71 @@
+//! Sums.
+
+use berth_model::{StateKind, UtcMs};
+use rusqlite::{Connection, Row};
+
+use super::{
+    columns::{Columns, signed},
+    fault::Fault,
+};
+use crate::{UsageBy, UsageRow};
+
+pub(super) fn usage(connection: &Connection, by: UsageBy, since: UtcMs) -> Result<Vec<UsageRow>, Fault> {
+    let name = match by {
+        UsageBy::User => "owner",
+        UsageBy::Project => "project",
+    };
+    // `total` adds as floating point: sums beyond 2^53 lose their last digits instead of overflowing.
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT coalesce(j.{name}, a.{name}), j.state, count(*), total(j.cpu_micros), \
+         total(max(j.ended - j.started, 0)), \
+         total(max(j.ended - j.started, 0) * coalesce(j.cpu_millis, a.cpu_millis) / 1000.0) \
+         FROM jobs j LEFT JOIN jobs a ON a.id = j.array_id \
+         WHERE j.ended >= ?1 AND j.array_range IS NULL GROUP BY 1, 2 ORDER BY 1, 2"
+    ))?;
+    let mut rows = statement.query([signed(since.0)])?;
+    let mut usage: Vec<UsageRow> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::from(row, 0);
+        let name: String = columns.get()?;
+        if usage.last().is_none_or(|last| last.name != name) {
+            usage.push(UsageRow { name, ..UsageRow::default() });
+        }
+        if let Some(line) = usage.last_mut() {
+            add(line, &mut columns)?;
+        }
+    }
+    usage.sort_by_key(|line| std::cmp::Reverse(line.wall_ms));
+    Ok(usage)
+}
+
+fn add(line: &mut UsageRow, columns: &mut Columns<'_>) -> Result<(), Fault> {
+    line.jobs.push((columns.kind()?, columns.unsigned()?));
+    line.cpu_micros = line.cpu_micros.saturating_add(whole(columns.get()?));
+    line.wall_ms = line.wall_ms.saturating_add(whole(columns.get()?));
+    line.allocated_cpu_ms = line.allocated_cpu_ms.saturating_add(whole(columns.get()?));
+    Ok(())
+}
+
+/// A sum of whole numbers back from floating point; the cast saturates.
+fn whole(sum: f64) -> u64 {
+    sum.round() as u64
+}
+
+pub(super) fn counts(connection: &Connection, since: UtcMs) -> Result<Vec<(StateKind, u64)>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT state, count(*) FROM jobs WHERE ended IS NULL GROUP BY state \
+         UNION ALL SELECT state, count(*) FROM jobs WHERE ended >= ?1 GROUP BY state ORDER BY 1",
+    )?;
+    let mut rows = statement.query([signed(since.0)])?;
+    let mut counts = Vec::new();
+    while let Some(row) = rows.next()? {
+        counts.push(count(row)?);
+    }
+    Ok(counts)
+}
+
+/// A state and a number.
+pub(super) fn count(row: &Row<'_>) -> Result<(StateKind, u64), Fault> {
+    let mut columns = Columns::from(row, 0);
+    Ok((columns.kind()?, columns.unsigned()?))
+}

@@ -1,0 +1,8 @@
+//! What every store has to do, and what can go wrong with one in a file.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, which may fail so")]
+
+mod crash;
+mod faults;
+mod sqlite;
+mod suite;

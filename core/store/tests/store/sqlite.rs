@@ -1,0 +1,43 @@
+//! The SQLite store does what every store has to.
+
+use std::path::PathBuf;
+
+use crate::suite::Kit;
+use berth_store::{SqliteOptions, SqliteStore};
+use tempfile::TempDir;
+
+struct Sqlite {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl Kit for Sqlite {
+    type Store = SqliteStore;
+
+    fn fresh() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("berth.db");
+        Self { _folder: folder, path }
+    }
+
+    fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.path, "berth", &SqliteOptions::default()).unwrap()
+    }
+}
+
+crate::claims!(Sqlite:
+    a_refused_batch_leaves_nothing,
+    the_last_update_of_a_batch_counts_and_every_event,
+    a_job_that_runs_again_is_live_again,
+    tasks_of_an_earlier_run_do_not_count,
+    tasks_are_found_before_their_turn,
+    a_listing_can_be_stopped,
+    tokens_are_kept_used_and_revoked,
+    a_policy_keeps_what_it_may_and_sees_only_its_own,
+    readers_see_whole_batches_while_they_are_written,
+);
+
+#[test]
+fn what_is_written_is_read() {
+    crate::suite::random::what_is_written_is_read::<Sqlite>();
+}

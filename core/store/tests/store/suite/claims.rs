@@ -1,0 +1,247 @@
+//! What every store has to do, claim by claim.
+
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use berth_engine::Moving;
+use berth_model::{Attempt, End, JobId, JobState, StateKind, StopCause, UtcMs};
+use berth_store::{Batch, Extra, ListQuery, NewToken, Store, StoreError, StoredToken, TaskQuery, TokenScope};
+
+use super::{
+    Kit,
+    build::{self, added, commit, event, task_added, updated},
+};
+
+pub async fn a_refused_batch_leaves_nothing<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let (first, second) = (build::job(1), build::job(2));
+    commit(&store, [added(&first), event(first.id, 1, "one")]).await;
+    for wrong in [
+        updated(JobId(99), build::running()),
+        added(&first),
+        task_added(&build::job(3)),
+        task_added(&build::task(&build::array(0, "1-3"), 0)),
+    ] {
+        let batch =
+            vec![added(&second), event(second.id, 2, "two"), wrong, updated(first.id, build::running())];
+        let refused = store.commit(Arc::new(Batch::from(batch))).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Contradiction { .. }), "{refused}");
+        assert!(!refused.may_pass());
+        assert_eq!(store.job(second.id).await.unwrap(), None);
+        assert_eq!(store.job(first.id).await.unwrap().unwrap().job, first);
+        assert_eq!(store.last_event().await.unwrap(), 1);
+    }
+    commit(&store, [added(&second), event(second.id, 2, "two")]).await;
+    assert_eq!(store.history(second.id).await.unwrap()[0].seq, 2, "no number was lost");
+}
+
+pub async fn the_last_update_of_a_batch_counts_and_every_event<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let job = build::job(1);
+    let noted = |note: &str| Moving { note: Some(note.into()), ..build::running() };
+    let changes = [
+        added(&job),
+        event(job.id, 1, "a"),
+        updated(job.id, noted("a")),
+        event(job.id, 1, "b"),
+        updated(job.id, noted("b")),
+        event(job.id, 1, "c"),
+    ];
+    commit(&store, changes).await;
+    assert_eq!(store.job(job.id).await.unwrap().unwrap().job.moving, noted("b"));
+    assert_eq!(store.history(job.id).await.unwrap().len(), 3);
+}
+
+pub async fn a_job_that_runs_again_is_live_again<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let job = build::job(1);
+    commit(&store, [added(&job)]).await;
+    commit(&store, [updated(job.id, build::ended(End::Succeeded, 9))]).await;
+    assert!(store.restore().await.unwrap().live.is_empty());
+    let again = Moving { attempt: Attempt { number: 2, returned: 0 }, ..build::running() };
+    commit(&store, [updated(job.id, again.clone())]).await;
+    assert_eq!(store.restore().await.unwrap().live[0].moving, again);
+    assert_eq!(store.counts(UtcMs(0)).await.unwrap(), [(StateKind::Running, 1)]);
+}
+
+pub async fn tasks_of_an_earlier_run_do_not_count<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let array = build::array(1, "1-4");
+    commit(&store, [added(&array)]).await;
+    for position in 0..4 {
+        let task = build::task(&array, position);
+        let failed = End::Failed { cause: berth_model::FailCause::OutOfMemory, exit_code: Some(9) };
+        commit(&store, [task_added(&task), updated(task.id, build::ended(failed, 9))]).await;
+    }
+    let before = store.restore().await.unwrap();
+    assert_eq!(before.live[0].moving.array_next, 4);
+    assert_eq!((before.arrays[0].1.ended, before.arrays[0].1.highest_exit), (4, 9));
+    let second = Attempt { number: 2, returned: 0 };
+    let again = Moving { attempt: second, ..build::pending() };
+    let task = berth_engine::LiveJob { moving: again.clone(), ..build::task(&array, 0) };
+    commit(&store, [updated(array.id, again), task_added(&task)]).await;
+    let after = store.restore().await.unwrap();
+    assert_eq!(after.live.len(), 2);
+    assert_eq!(after.live[0].moving.array_next, 1);
+    assert_eq!(after.arrays[0].1, berth_engine::ArrayEnds::default());
+    assert_eq!(after.ended_ahead, []);
+    let tasks = store.tasks_of(array.id, TaskQuery::default()).await.unwrap();
+    assert_eq!(tasks.counts, [(StateKind::Pending, 1)]);
+}
+
+pub async fn tasks_are_found_before_their_turn<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let array = build::array(5, "30-36:2");
+    commit(&store, [added(&build::job(4)), added(&array), added(&build::job(10))]).await;
+    let find = async |text: &str| store.resolve(text.parse().unwrap()).await.unwrap().map(|id| id.0);
+    assert_eq!(find("5").await, Some(5));
+    assert_eq!(find("5.30").await, Some(6));
+    assert_eq!(find("5.36").await, Some(9));
+    for nobody in ["5.31", "5.38", "4.1", "99", "99.1", "3", "11"] {
+        assert_eq!(find(nobody).await, None, "{nobody}");
+    }
+    assert_eq!(find("9").await, Some(9));
+    assert_eq!(store.state_of(&[JobId(9)]).await.unwrap(), [(JobId(9), StateKind::Pending)]);
+    assert_eq!(store.job(JobId(9)).await.unwrap(), None);
+    let asked = store.submission(JobId(9)).await.unwrap().unwrap();
+    assert_eq!(asked.spec.array, array.array);
+    let killed = End::Killed { cause: StopCause::User { name: "alice".into() }, exit_code: None };
+    commit(&store, [updated(array.id, build::ended(killed, 9))]).await;
+    assert_eq!(store.state_of(&[JobId(9)]).await.unwrap(), [(JobId(9), StateKind::Killed)]);
+}
+
+pub async fn a_listing_can_be_stopped<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    commit(&store, (1..100).map(|id| added(&build::job(id)))).await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&seen);
+    let each = Box::new(move |row: berth_store::JobRow| {
+        let mut seen = all.lock().unwrap();
+        seen.push(row.id.0);
+        if seen.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    store.list_each(ListQuery { newest_first: true, ..ListQuery::default() }, each).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [99, 98, 97]);
+}
+
+pub async fn tokens_are_kept_used_and_revoked<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let new = |hash: &str, user: &str| NewToken {
+        hash: hash.into(),
+        user: user.into(),
+        scope: TokenScope::Submit,
+        label: "laptop".into(),
+        created: UtcMs(5),
+        expires: Some(UtcMs(100)),
+    };
+    let first = store.add_token(new("aa", "alice")).await.unwrap();
+    let second = store.add_token(new("bb", "bob")).await.unwrap();
+    assert_ne!(first, second);
+    assert!(store.add_token(new("aa", "mallory")).await.is_err(), "a hash is one token's");
+    for at in [50, 40] {
+        let used = Extra::TokenUsed { id: first, at: UtcMs(at) };
+        let batch =
+            Batch { extras: vec![used, Extra::TokenUsed { id: 99, at: UtcMs(1) }], ..Batch::default() };
+        store.commit(Arc::new(batch)).await.unwrap();
+    }
+    drop(store);
+    let store = kit.open();
+    let expected = StoredToken {
+        id: first,
+        user: "alice".into(),
+        scope: TokenScope::Submit,
+        label: "laptop".into(),
+        created: UtcMs(5),
+        expires: Some(UtcMs(100)),
+        last_used: Some(UtcMs(50)),
+        revoked: None,
+    };
+    assert_eq!(store.token("aa").await.unwrap(), Some(expected.clone()));
+    assert_eq!(store.token("cc").await.unwrap(), None);
+    assert_eq!(store.tokens(Some("alice")).await.unwrap(), [expected]);
+    assert!(store.revoke_token(first, UtcMs(60)).await.unwrap());
+    assert!(!store.revoke_token(first, UtcMs(61)).await.unwrap());
+    assert!(!store.revoke_token(99, UtcMs(61)).await.unwrap());
+    let all = store.tokens(None).await.unwrap();
+    assert_eq!(all.iter().map(|token| token.id).collect::<Vec<_>>(), [first, second]);
+    assert_eq!(all.iter().map(|token| token.works_at(UtcMs(70))).collect::<Vec<_>>(), [false, true]);
+    assert!(!all[1].works_at(UtcMs(100)), "it has run out");
+}
+
+pub async fn a_policy_keeps_what_it_may_and_sees_only_its_own<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    store.set_policy_state("fair", "a/1", b"\0\xff", 100).await.unwrap();
+    store.set_policy_state("fair", "a%2", b"two", 100).await.unwrap();
+    store.set_policy_state("fair", "b", b"", 100).await.unwrap();
+    store.set_policy_state("other", "a/1", b"its own", 100).await.unwrap();
+    drop(store);
+    let store = kit.open();
+    assert_eq!(store.policy_state("fair", "a/1").await.unwrap().as_deref(), Some(&b"\0\xff"[..]));
+    assert_eq!(store.policy_state("fair", "b").await.unwrap().as_deref(), Some(&b""[..]));
+    assert_eq!(store.policy_state("fair", "c").await.unwrap(), None);
+    assert_eq!(store.policy_keys("fair", "a", 9).await.unwrap(), ["a%2", "a/1"]);
+    assert_eq!(store.policy_keys("fair", "", 2).await.unwrap(), ["a%2", "a/1"]);
+    assert_eq!(store.policy_keys("fair", "a%", 9).await.unwrap(), ["a%2"]);
+    // 3 + 2, 3 + 3 and 1 bytes are kept: in place of "two", 88 + 3 more fill it up.
+    store.set_policy_state("fair", "a%2", &[7; 91], 100).await.unwrap();
+    let refused = store.set_policy_state("fair", "a%2", &[7; 92], 100).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooMuchState { bytes: 101, most: 100, .. }), "{refused}");
+    assert_eq!(store.policy_state("fair", "a%2").await.unwrap(), Some(vec![7; 91]));
+    assert!(store.delete_policy_state("fair", "a%2").await.unwrap());
+    assert!(!store.delete_policy_state("fair", "a%2").await.unwrap());
+    assert_eq!(store.policy_keys("other", "", 9).await.unwrap(), ["a/1"]);
+}
+
+/// Each batch moves one of two jobs and the other with it: a reader that sees a batch by half sees them
+/// differ.
+pub async fn readers_see_whole_batches_while_they_are_written<K: Kit>() {
+    let kit = K::fresh();
+    let store = Arc::new(kit.open());
+    let jobs = [JobId(1), JobId(2)];
+    commit(&*store, jobs.map(|id| added(&build::job(id.0)))).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (store, over) = (Arc::clone(&store), Arc::clone(&over));
+            tokio::spawn(async move {
+                let mut seen = 0;
+                while !over.load(Ordering::Relaxed) || seen == 0 {
+                    let rows = store.list(ListQuery::default()).await.unwrap();
+                    assert_eq!(rows[0].priority, rows[1].priority);
+                    assert!(rows[0].priority >= seen, "time runs forward");
+                    seen = rows[0].priority;
+                    if seen == 200 {
+                        break;
+                    }
+                }
+                seen
+            })
+        })
+        .collect();
+    for priority in 1..=200 {
+        let now = Moving { priority, state: JobState::Pending, ..build::pending() };
+        commit(&*store, jobs.map(|id| updated(id, now.clone()))).await;
+        assert_eq!(
+            store.list(ListQuery::default()).await.unwrap()[1].priority,
+            priority,
+            "what is written is read"
+        );
+    }
+    over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
+}
