@@ -1,0 +1,284 @@
+//! The configuration as it is used.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    known::KnownPlugins,
+    load::Loader,
+    raw::{LogFormat, RawStoreKind},
+};
+
+/// Everything that berth.toml decides, checked. Paths are absolute.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub cluster: Cluster,
+    pub server: Server,
+    pub jobs: Jobs,
+    pub store: Store,
+    pub scheduler: Policy,
+    pub auth: Auth,
+    pub watchers: Vec<Watcher>,
+    /// `None` when jobs get the network that their executor gives them.
+    pub network: Option<Policy>,
+    /// In the order of the file; never empty.
+    pub executors: Vec<Executor>,
+    pub log: Log,
+}
+
+impl Config {
+    /// What holds for an embedded server that keeps everything in `state_dir`, with no file and no
+    /// variables.
+    #[must_use]
+    pub fn for_user(state_dir: &Path) -> Self {
+        let known = KnownPlugins::default();
+        let loaded = Loader::new(&known).state(state_dir).load();
+        loaded.expect("the defaults are right by themselves").config
+    }
+
+    /// The executor for jobs that name none.
+    #[must_use]
+    pub fn default_executor(&self) -> Option<&Executor> {
+        self.executors.iter().find(|executor| executor.default)
+    }
+}
+
+/// `[cluster]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Part of every attempt's name.
+    pub name: String,
+    /// The directory for database, spools and caches. May not exist yet when it is the default.
+    pub state: PathBuf,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Its permission bits.
+    pub socket_mode: u32,
+    /// Where to listen beside the socket.
+    pub listen: Vec<SocketAddr>,
+    /// The longest request body.
+    pub request_limit_bytes: u64,
+}
+
+/// `[jobs]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// Each job gets a directory in it. May not exist yet when it is the default.
+    pub directory: PathBuf,
+    /// The longest script.
+    pub script_limit_bytes: u64,
+    /// The most tasks of one array.
+    pub most_array_tasks: u64,
+    /// CPU of a job that does not say.
+    pub default_cpu_millis: u64,
+    /// Memory of a job that does not say.
+    pub default_memory_bytes: u64,
+    /// Time limit of a job that does not say.
+    pub default_time: Option<Duration>,
+    /// The longest time limit.
+    pub longest_time: Option<Duration>,
+    /// From asking a job to end to killing it.
+    pub grace: Duration,
+    /// The most retries after the loss of a node.
+    pub retry_on_node_failure: u32,
+    /// The most starts in one plan.
+    pub starts_per_plan: u32,
+    /// The most events shown of one job's history.
+    pub history_limit: u32,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Store {
+    /// One file.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Store {
+    pub(crate) fn new(kind: RawStoreKind, path: PathBuf) -> Self {
+        match kind {
+            RawStoreKind::Sqlite => Self::Sqlite { path },
+        }
+    }
+}
+
+/// Where a policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicySource {
+    /// It ships with Berth.
+    Shipped(String),
+    /// A component on disk.
+    File(PathBuf),
+}
+
+/// One policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Where it comes from.
+    pub source: PolicySource,
+    /// Its own settings: tables joined with dots, elements of lists by their number from 0, all values
+    /// as text.
+    pub settings: Vec<(String, String)>,
+    /// Names of capabilities.
+    pub grants: BTreeSet<String>,
+    /// What it may cost.
+    pub limits: Limits,
+}
+
+/// The `limits` of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Per call.
+    pub time: Duration,
+    /// In all.
+    pub memory_bytes: u64,
+    /// Per answer.
+    pub answer_bytes: u64,
+    /// In its key-value table.
+    pub key_value_bytes: u64,
+    /// Breaches in a row until it is benched.
+    pub strikes: u32,
+    /// Plans or answers until the version before is let go.
+    pub probation_plans: u32,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// The policy.
+    pub policy: Policy,
+    /// Calls under way at once.
+    pub instances: u32,
+    /// How long an answer is believed; zero for never.
+    pub cache: Duration,
+}
+
+/// One of `[[watchers]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watcher {
+    /// Its name, no two alike.
+    pub name: String,
+    /// The policy.
+    pub policy: Policy,
+    /// How often it looks.
+    pub every: Duration,
+}
+
+/// One of `[executors]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Executor {
+    /// Its name, no two alike.
+    pub name: String,
+    /// Which plugin.
+    pub kind: String,
+    /// Whether jobs that name none go here; true for exactly one.
+    pub default: bool,
+    /// The keys that are the plugin's own.
+    pub own: Own,
+}
+
+/// The plugin's own keys in an executor's table, as they were written. Their kinds have been checked and
+/// their paths made absolute.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Own(pub(crate) toml::Table);
+
+impl Own {
+    /// As data, to be read by serde.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        to_json(&toml::Value::Table(self.0.clone()))
+    }
+
+    /// A text, a choice or a path.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str()
+    }
+
+    /// A path.
+    #[must_use]
+    pub fn path(&self, key: &str) -> Option<PathBuf> {
+        self.text(key).map(PathBuf::from)
+    }
+
+    /// A whole number.
+    #[must_use]
+    pub fn whole(&self, key: &str) -> Option<i64> {
+        self.0.get(key)?.as_integer()
+    }
+
+    /// True or false.
+    #[must_use]
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        self.0.get(key)?.as_bool()
+    }
+
+    /// A size, in bytes.
+    #[must_use]
+    pub fn bytes(&self, key: &str) -> Option<u64> {
+        berth_model::parse_bytes(&self.written(key)?).ok()
+    }
+
+    /// A number of CPUs, in milli-cores.
+    #[must_use]
+    pub fn cpu_millis(&self, key: &str) -> Option<u64> {
+        berth_model::parse_cpus(&self.written(key)?).ok()
+    }
+
+    /// A duration.
+    #[must_use]
+    pub fn duration(&self, key: &str) -> Option<Duration> {
+        berth_model::parse_duration(&self.written(key)?).ok()
+    }
+
+    /// A table of texts, such as labels.
+    #[must_use]
+    pub fn texts(&self, key: &str) -> BTreeMap<String, String> {
+        let table = self.0.get(key).and_then(toml::Value::as_table);
+        table.into_iter().flatten().map(|(key, value)| (key.clone(), bare(value))).collect()
+    }
+
+    fn written(&self, key: &str) -> Option<String> {
+        self.0.get(key).map(bare)
+    }
+}
+
+/// A plain value without quotes.
+pub(crate) fn bare(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn to_json(value: &toml::Value) -> serde_json::Value {
+    match value {
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) => (*number).into(),
+        toml::Value::Boolean(flag) => (*flag).into(),
+        toml::Value::Datetime(at) => at.to_string().into(),
+        toml::Value::Array(array) => array.iter().map(to_json).collect(),
+        toml::Value::Table(table) => table.iter().map(|(key, value)| (key.clone(), to_json(value))).collect(),
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// In the language of tracing's filters.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}

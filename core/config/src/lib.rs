@@ -1,0 +1,35 @@
+//! berth.toml: as typed, as checked, and what is wrong with it.
+//!
+//! The way of a file: parsed with the place of everything kept (`load`), environment variables laid over
+//! it (`environment`), names of old replaced (`renamed`), compared with the keys that there are (`keys`),
+//! defaults filled in (`defaults`), given types (`raw`), and judged as a whole (`check`). No step stops at
+//! its first problem. The keys, their words and their defaults stand in `raw` and nowhere else.
+
+mod check;
+mod checked;
+mod defaults;
+mod diagnostics;
+mod effective;
+mod environment;
+mod keys;
+mod known;
+mod load;
+mod quantity;
+mod raw;
+mod renamed;
+mod schema;
+mod shape;
+mod source;
+mod tree;
+
+pub use checked::{
+    Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Server, Store, Watcher,
+};
+pub use defaults::Surroundings;
+pub use diagnostics::{Problem, Problems, Severity};
+pub use effective::{Effective, Setting};
+pub use known::{Bounds, ExecutorKind, KeyDoc, KeyKind, KnownPlugins, PolicyKind};
+pub use load::{Loaded, Loader, load, usual_file};
+pub use raw::LogFormat;
+pub use schema::{reference, schema};
+pub use source::Origin;

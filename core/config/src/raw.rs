@@ -1,0 +1,341 @@
+//! The file as it is written. The doc comments and attributes here are the reference: what `berth config
+//! schema` prints, what unknown keys are compared with, and where defaults come from.
+//!
+//! `default` is filled in before a table gets here, so a key that has one is never absent. `format`
+//! tells kinds of text apart, `least` and `most` bound quantities, and `formerly` lists names of old,
+//! each a path from the root of the file.
+
+use std::{borrow::Cow, collections::BTreeMap, ops::Deref, path::PathBuf};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::{
+    quantity::{Cpus, Mode, Size, Span},
+    source,
+};
+
+/// A value, and where it stands.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct At<T>(Spanned<T>);
+
+impl<T> At<T> {
+    pub(crate) fn span(&self) -> source::Span {
+        self.0.span()
+    }
+}
+
+impl<T: Clone> At<T> {
+    pub(crate) fn value(&self) -> T {
+        self.0.get_ref().clone()
+    }
+}
+
+impl<T> Deref for At<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.0.as_ref()
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// A table that is handed on as it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Open(pub toml::Table);
+
+impl JsonSchema for Open {
+    fn schema_name() -> Cow<'static, str> {
+        "Open".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": true })
+    }
+}
+
+/// Everything. Every section and every key may be left out; with no file at all Berth runs the jobs of
+/// one machine. A variable `BERTH__SECTION__KEY` overrides a key.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawConfig {
+    /// The site's name, and where Berth keeps what it must not forget.
+    pub cluster: RawCluster,
+    /// How clients reach Berth.
+    pub server: RawServer,
+    /// What a job may ask for, and what it gets when it does not ask.
+    pub jobs: RawJobs,
+    /// The database.
+    pub store: RawStore,
+    /// The policy that decides which pending jobs start, and in what order.
+    pub scheduler: RawScheduler,
+    /// The policy that says who somebody is, and what their jobs may do.
+    pub auth: RawAuth,
+    /// Policies that say whether running jobs may go on.
+    #[schemars(extend("default" = []))]
+    pub watchers: Vec<At<RawWatcher>>,
+    /// The policy that says which network a job gets.
+    pub network: RawNetwork,
+    /// What runs the jobs, each under a name of the site's choice. With none at all, jobs are processes of
+    /// this machine.
+    pub executors: BTreeMap<String, At<RawExecutor>>,
+    /// Berth's own log, which goes to standard error.
+    pub log: RawLog,
+}
+
+/// `[cluster]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawCluster {
+    /// Part of every name that back ends see; two Berths on one back end need different ones. Lower-case
+    /// letters, digits and dashes. Changing it makes Berth lose sight of the jobs that run.
+    #[schemars(extend("default" = "berth"))]
+    pub name: At<String>,
+    /// The directory for the database, spools and caches. Without root it is `berth` in
+    /// XDG_STATE_HOME, or ~/.local/state/berth.
+    #[schemars(extend("format" = "directory", "default" = "/var/lib/berth"))]
+    pub state: At<PathBuf>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawServer {
+    /// The Unix socket for clients on this machine. As root, and with `cluster.state` left alone, it is
+    /// /run/berth/berth.sock.
+    #[schemars(extend("format" = "file", "default" = "<state>/berth.sock"))]
+    pub socket: At<PathBuf>,
+    /// The socket's permission bits. Everybody may connect by default, because the kernel says who they
+    /// are; without root it is 0600.
+    #[schemars(extend("default" = "0666"))]
+    pub socket_mode: At<Mode>,
+    /// Addresses such as 127.0.0.1:8920 to listen on as well, without encryption; clients need tokens.
+    #[schemars(extend("default" = []))]
+    pub listen: Vec<At<String>>,
+    /// The longest request body that is read.
+    #[schemars(extend("default" = "12M", "least" = "64K"))]
+    pub request_limit: At<Size>,
+}
+
+/// `[jobs]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawJobs {
+    /// The directory in which each job gets one of its own.
+    #[schemars(extend("format" = "directory", "default" = "<state>/jobs", "formerly" = ["shared_dir"]))]
+    pub directory: At<PathBuf>,
+    /// The longest script that a job may have.
+    #[schemars(extend("default" = "4M", "least" = "1K"))]
+    pub script_limit: At<Size>,
+    /// The most tasks that one array may have.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 1_000_000))]
+    pub most_array_tasks: At<u64>,
+    /// The CPUs of a job that does not say.
+    #[schemars(extend("default" = "1", "formerly" = ["defaults_cpu"]))]
+    pub default_cpus: At<Cpus>,
+    /// The memory of a job that does not say; with 0 none is counted for it.
+    #[schemars(extend("default" = "0"))]
+    pub default_memory: At<Size>,
+    /// The time limit of a job that does not say; left out, it has none.
+    #[schemars(extend("least" = "1s"))]
+    pub default_time: Option<At<Span>>,
+    /// The longest time limit that a job may ask for. It also bounds jobs that have none.
+    #[schemars(extend("least" = "1s"))]
+    pub longest_time: Option<At<Span>>,
+    /// How long a job that is asked to end has until it is killed.
+    #[schemars(extend("default" = "10s", "most" = "7d"))]
+    pub grace: At<Span>,
+    /// The most retries that `--retry-on-node-failure` may ask for.
+    #[schemars(range(min = 0, max = 100), extend("default" = 0))]
+    pub retry_on_node_failure: At<u32>,
+    /// The most jobs that one plan of the scheduler may start.
+    #[schemars(
+        range(min = 1, max = 1_000_000),
+        extend("default" = 1000, "formerly" = ["max_job_pop"])
+    )]
+    pub starts_per_plan: At<u32>,
+    /// The most events that are shown of one job's history.
+    #[schemars(range(min = 10, max = 1_000_000), extend("default" = 1000))]
+    pub history_limit: At<u32>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawStore {
+    /// What keeps the state.
+    #[schemars(extend("default" = "sqlite"))]
+    pub kind: At<RawStoreKind>,
+    /// The database file.
+    #[schemars(extend("format" = "file", "default" = "<state>/berth.db"))]
+    pub path: At<PathBuf>,
+}
+
+/// Where the state is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum RawStoreKind {
+    #[allow(missing_docs)]
+    Sqlite,
+}
+
+/// `[scheduler]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawScheduler {
+    /// The name of a policy that ships with Berth, or the path of a component: with a `/` in it, or `.wasm`
+    /// at its end.
+    #[schemars(extend("default" = "fifo", "formerly" = ["scheduler_policy"]))]
+    pub policy: At<String>,
+    /// The policy's own settings; `berth plugin inspect` lists them.
+    #[schemars(extend("default" = {}))]
+    pub settings: Open,
+    /// The capabilities that the policy is granted.
+    #[schemars(extend("default" = []))]
+    pub grants: Vec<At<String>>,
+    /// What one call may cost, and how much misbehaviour is borne.
+    pub limits: RawLimits,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawAuth {
+    /// The name of a policy that ships with Berth, or the path of a component: with a `/` in it, or `.wasm`
+    /// at its end.
+    #[schemars(extend("default" = "local", "formerly" = ["auth_policy"]))]
+    pub policy: At<String>,
+    /// The policy's own settings; `berth plugin inspect` lists them.
+    #[schemars(extend("default" = {}))]
+    pub settings: Open,
+    /// The capabilities that the policy is granted.
+    #[schemars(extend("default" = ["accounts", "log"]))]
+    pub grants: Vec<At<String>>,
+    /// What one call may cost, and how much misbehaviour is borne.
+    pub limits: RawLimits,
+    /// How many calls may be under way at once.
+    #[schemars(range(min = 1, max = 64), extend("default" = 2))]
+    pub instances: At<u32>,
+    /// How long an answer is believed without asking again; with 0 it never is.
+    #[schemars(extend("default" = "30s", "most" = "1d"))]
+    pub cache: At<Span>,
+}
+
+/// `[[watchers]]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawWatcher {
+    /// What it is called in logs and in the words of a kill; no two alike.
+    pub name: At<String>,
+    /// The name of a policy that ships with Berth, or the path of a component: with a `/` in it, or `.wasm`
+    /// at its end.
+    pub policy: At<String>,
+    /// How often it looks at the running jobs.
+    #[schemars(extend("default" = "30s", "least" = "1s", "most" = "1d"))]
+    pub every: At<Span>,
+    /// The policy's own settings; `berth plugin inspect` lists them.
+    #[schemars(extend("default" = {}))]
+    pub settings: Open,
+    /// The capabilities that the policy is granted.
+    #[schemars(extend("default" = []))]
+    pub grants: Vec<At<String>>,
+    /// What one call may cost, and how much misbehaviour is borne.
+    pub limits: RawLimits,
+}
+
+/// `[network]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawNetwork {
+    /// The name of a policy that ships with Berth, or the path of a component: with a `/` in it, or `.wasm`
+    /// at its end. Left out, jobs get the network that their executor gives them.
+    pub policy: Option<At<String>>,
+    /// The policy's own settings; `berth plugin inspect` lists them.
+    #[schemars(extend("default" = {}))]
+    pub settings: At<Open>,
+    /// The capabilities that the policy is granted.
+    #[schemars(extend("default" = []))]
+    pub grants: Vec<At<String>>,
+    /// What one call may cost, and how much misbehaviour is borne.
+    pub limits: RawLimits,
+}
+
+/// The `limits` of a policy.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawLimits {
+    /// The longest that one call may take.
+    #[schemars(extend("default" = "250ms", "least" = "1ms", "most" = "1m"))]
+    pub time: At<Span>,
+    /// The most memory that the policy may have. A scheduler keeps what it knows of every pending job in it.
+    #[schemars(extend("default" = "512M", "least" = "1M", "most" = "4G"))]
+    pub memory: At<Size>,
+    /// The longest answer that is read.
+    #[schemars(extend("default" = "16M", "least" = "1K", "most" = "1G"))]
+    pub answer: At<Size>,
+    /// How much the policy may keep in its table, where it is granted key-value.
+    #[schemars(extend("default" = "4M", "most" = "1G"))]
+    pub key_value: At<Size>,
+    /// After how many breaches of contract in a row the policy is benched.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 3))]
+    pub strikes: At<u32>,
+    /// How many plans or answers a new version has to give before the old one is let go.
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 50))]
+    pub probation_plans: At<u32>,
+}
+
+/// What every table in `[executors]` has. What else there is depends on its kind.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawExecutor {
+    /// Which executor this is; the table's name where it is left out.
+    pub kind: At<String>,
+    /// Whether jobs that name no executor go here. With none so marked they go to the first.
+    #[schemars(extend("default" = false))]
+    pub default: At<bool>,
+    /// Everything else in the table. It is put here before the table is read.
+    #[schemars(skip)]
+    #[serde(default)]
+    pub own: Open,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawLog {
+    /// What is logged: a level (error, warn, info, debug, trace, off), and `target=level` for parts, all
+    /// separated by commas.
+    #[schemars(extend("default" = "info"))]
+    pub level: At<String>,
+    /// How a line looks.
+    #[schemars(extend("default" = "text"))]
+    pub format: At<LogFormat>,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
