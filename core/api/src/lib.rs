@@ -1,0 +1,23 @@
+//! The wire types of `/v1`, and the client that speaks them.
+//!
+//! Times are RFC 3339 text in UTC, durations milliseconds, sizes bytes, CPU milli-cores; a field's name
+//! ends in its unit. What a person types (`4G`, `1h30m`, `1-100:2%10`) is text, read on the server, so that
+//! the command line, job files and other clients all get the same answers about mistakes.
+
+mod client;
+mod error;
+mod job;
+mod operate;
+mod submit;
+
+pub use client::{ApiStream, Broken, Client, ClientError, Target};
+pub use error::{ErrorBody, ErrorCode, Problem};
+pub use hyper::body::Bytes;
+pub use job::{
+    EventRow, FileRow, HistoryRow, JobDetail, JobList, JobQuery, JobRow, LogPart, Reason, StateCount, Why,
+};
+pub use operate::{
+    ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow, PluginCheck, PluginRow,
+    ServerInfo, TokenCreated, TokenRow, UsageRow,
+};
+pub use submit::{CommandText, Submit, Submitted, VolumeText};

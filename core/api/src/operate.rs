@@ -1,0 +1,225 @@
+//! What operators, scripts and the command line need beside jobs.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What is to be done with jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Controls {
+    /// End them.
+    Kill,
+    /// Keep them back.
+    Hold,
+    /// Let them go.
+    Release,
+    /// Stop them for a while.
+    Suspend,
+    /// Let them go on.
+    Resume,
+    /// Run them again.
+    Rerun,
+    /// Send them a signal.
+    Signal,
+}
+
+/// A request to do something with jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ControlRequest {
+    /// What.
+    pub action: Controls,
+    /// The jobs, as people write them: `12`, `12.7`.
+    #[serde(default)]
+    pub jobs: Vec<String>,
+    /// Instead of `jobs`: all live jobs of this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// With `user`: only those with this tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The signal's number, for `signal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+}
+
+/// What came of it for one job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ControlResult {
+    /// The job, as it was written.
+    pub job: String,
+    /// Done, or durably on its way.
+    pub done: bool,
+    /// What to say about it: why nothing had to be done, or why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeRow {
+    /// `EXECUTOR/NODE`.
+    pub name: String,
+    /// Its executor.
+    pub executor: String,
+    /// `up`, `closed` or `unreachable`.
+    pub state: String,
+    /// In milli-cores.
+    pub cpu_millis_total: u64,
+    /// In milli-cores.
+    pub cpu_millis_used: u64,
+    /// In bytes.
+    pub memory_bytes_total: u64,
+    /// In bytes.
+    pub memory_bytes_used: u64,
+    /// Whole GPUs.
+    pub gpus_total: u32,
+    /// Whole GPUs.
+    pub gpus_used: u32,
+    /// How many jobs hold something of it.
+    pub jobs: u32,
+    /// What its executor says, when something is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A plugin: a policy or an executor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PluginRow {
+    /// Its name in berth.toml.
+    pub name: String,
+    /// `scheduler`, `auth`, `watcher`, `network`, `executor`.
+    pub kind: String,
+    /// What it says its own name and version are.
+    pub version: String,
+    /// Where it comes from: `shipped`, `built in`, or a path.
+    pub source: String,
+    /// SHA-256 of a policy's component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// `active`, `probation`, `benched`, `unreachable`.
+    pub state: String,
+    /// How often it has broken its contract since it was loaded.
+    pub strikes: u32,
+    /// How often it was called.
+    pub calls: u64,
+    /// The mean time of a call.
+    pub mean_call_micros: u64,
+    /// The longest call.
+    pub longest_call_micros: u64,
+    /// Its capabilities, granted or declared.
+    pub capabilities: Vec<String>,
+    /// What an operator should know, one line each, the last fault among it.
+    pub notes: Vec<String>,
+}
+
+/// What a check of a policy file found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PluginCheck {
+    /// Nothing was wrong.
+    pub ok: bool,
+    /// What kind of policy it is.
+    pub kind: String,
+    /// Findings, one line each, those that are wrong marked.
+    pub findings: Vec<Finding>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// As it should be.
+    pub ok: bool,
+    /// In words.
+    pub text: String,
+}
+
+/// What somebody has used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsageRow {
+    /// The user's or project's name.
+    pub name: String,
+    /// Jobs and tasks that ended.
+    pub jobs: u64,
+    /// Of these, those that succeeded.
+    pub succeeded: u64,
+    /// CPU time.
+    pub cpu_micros: u64,
+    /// Time between start and end.
+    pub wall_ms: u64,
+    /// CPUs held, times time.
+    pub cpu_millis_seconds: u64,
+}
+
+/// A token is to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// What it is for.
+    pub label: String,
+    /// `read`, `submit` or `admin`.
+    pub scope: String,
+    /// How long it is good for: `30d`; for ever where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+    /// Whose it is; the caller's own where it is not given. Others' are for administrators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// A token that was made. Its secret is shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenCreated {
+    /// Its number, to revoke it by.
+    pub id: u64,
+    /// The secret.
+    pub token: String,
+}
+
+impl std::fmt::Debug for TokenCreated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenCreated").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A token, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenRow {
+    /// Its number.
+    pub id: u64,
+    /// Whose it is.
+    pub user: String,
+    /// What it is for.
+    pub label: String,
+    /// What it allows.
+    pub scope: String,
+    /// When it was made.
+    pub created: String,
+    /// Until when it is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// When it was used last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServerInfo {
+    /// Berth's version.
+    pub version: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Who the caller is.
+    pub user: String,
+    /// The caller's roles.
+    pub roles: Vec<String>,
+    /// The executors, the default one first.
+    pub executors: Vec<String>,
+    /// How many jobs are in which state.
+    pub jobs: Vec<super::StateCount>,
+    /// When it started.
+    pub started: String,
+}
+
+/// Metrics in Prometheus's text format.
+pub type MetricsText = String;

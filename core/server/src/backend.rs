@@ -1,0 +1,99 @@
+//! What the HTTP side needs from the daemon behind it.
+
+use std::pin::Pin;
+
+use berth_api::{
+    ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList, JobQuery, LogPart,
+    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, Submit, Submitted, TokenCreated, TokenRow,
+    UsageRow, Why,
+};
+use berth_model::{Identity, JobRef};
+use futures::Stream;
+
+/// What a token allows; somebody known by the kernel may do everything that is theirs to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Looking.
+    Read,
+    /// Submitting and controlling one's own jobs, too.
+    Submit,
+    /// Everything that the person may.
+    Admin,
+}
+
+/// Whoever sends a request, made sure of.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who it is.
+    pub identity: Identity,
+    /// What these credentials allow.
+    pub scope: Scope,
+}
+
+/// How somebody presents themselves.
+pub enum Credentials {
+    /// The kernel's word for the other end of a Unix socket.
+    Peer {
+        /// Its user id.
+        uid: u32,
+    },
+    /// A bearer token. Never logged, never in an error.
+    Token(String),
+}
+
+/// Bytes as they come.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Vec<u8>, ErrorBody>> + Send>>;
+/// Changes of jobs as they come.
+pub type EventStream = Pin<Box<dyn Stream<Item = EventRow> + Send>>;
+
+/// The daemon, as the HTTP side sees it. It decides who may do what to which job; the HTTP side only
+/// finds out who is asking. A job that the caller may not see does not exist for them.
+#[async_trait::async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Who is this?
+    async fn identify(&self, credentials: Credentials) -> Result<Caller, ErrorBody>;
+    /// The server and the caller.
+    async fn info(&self, who: &Caller) -> Result<ServerInfo, ErrorBody>;
+    /// Accepts a job; when this answers, it is durable.
+    async fn submit(&self, who: &Caller, job: Submit) -> Result<Submitted, ErrorBody>;
+    /// Lists jobs that the caller may see.
+    async fn jobs(&self, who: &Caller, query: JobQuery) -> Result<JobList, ErrorBody>;
+    /// Everything about one job.
+    async fn job(&self, who: &Caller, job: JobRef) -> Result<JobDetail, ErrorBody>;
+    /// Why it has not started.
+    async fn why(&self, who: &Caller, job: JobRef) -> Result<Why, ErrorBody>;
+    /// What it has written.
+    async fn logs(&self, who: &Caller, job: JobRef, part: LogPart) -> Result<ByteStream, ErrorBody>;
+    /// The files in its directory, or in a folder of it.
+    async fn files(&self, who: &Caller, job: JobRef, path: String) -> Result<Vec<FileRow>, ErrorBody>;
+    /// One file of it, with its size.
+    async fn file(&self, who: &Caller, job: JobRef, path: String) -> Result<(u64, ByteStream), ErrorBody>;
+    /// Does something with jobs; one result for each.
+    async fn control(&self, who: &Caller, request: ControlRequest) -> Result<Vec<ControlResult>, ErrorBody>;
+    /// Changes of jobs that the caller may see: those behind `after`, then the new ones as they come. From now
+    /// on, where `after` is not given.
+    async fn events(&self, who: &Caller, after: Option<u64>) -> Result<EventStream, ErrorBody>;
+    /// The nodes.
+    async fn nodes(&self, who: &Caller) -> Result<Vec<NodeRow>, ErrorBody>;
+    /// What users (or projects) have used since an instant, or ever.
+    async fn usage(
+        &self,
+        who: &Caller,
+        by: String,
+        since: Option<String>,
+    ) -> Result<Vec<UsageRow>, ErrorBody>;
+    /// The plugins.
+    async fn plugins(&self, who: &Caller) -> Result<Vec<PluginRow>, ErrorBody>;
+    /// Loads a policy anew.
+    async fn reload(&self, who: &Caller, plugin: String) -> Result<PluginRow, ErrorBody>;
+    /// Looks at a policy's component without using it.
+    async fn check(&self, who: &Caller, component: Vec<u8>) -> Result<PluginCheck, ErrorBody>;
+    /// The caller's tokens; an administrator's view has all.
+    async fn tokens(&self, who: &Caller) -> Result<Vec<TokenRow>, ErrorBody>;
+    /// Makes a token.
+    async fn create_token(&self, who: &Caller, token: NewToken) -> Result<TokenCreated, ErrorBody>;
+    /// Ends a token.
+    async fn revoke_token(&self, who: &Caller, id: u64) -> Result<(), ErrorBody>;
+    /// Metrics in Prometheus's text format.
+    async fn metrics(&self, who: &Caller) -> Result<String, ErrorBody>;
+}

@@ -1,0 +1,364 @@
+//! A backend that keeps jobs in memory and runs nothing: they stay pending until they are killed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use berth_api::*;
+use berth_model::{Identity, JobRef};
+use berth_server::{Backend, ByteStream, Caller, Credentials, EventStream, Scope};
+use futures::{StreamExt, stream};
+use tokio::sync::watch;
+
+const AT: &str = "2024-05-01T12:00:00Z";
+
+#[derive(Default)]
+struct Kept {
+    jobs: BTreeMap<u64, (JobRow, Submit)>,
+    events: Vec<EventRow>,
+    tokens: BTreeMap<u64, (String, TokenRow)>,
+}
+
+#[derive(Default)]
+pub struct Memory {
+    kept: Arc<Mutex<Kept>>,
+    changed: watch::Sender<usize>,
+    /// How often somebody was asked for, so how many requests have begun.
+    pub begun: AtomicUsize,
+    /// Streams that somebody still holds.
+    pub open_streams: Arc<AtomicUsize>,
+    /// Events that were taken out of streams.
+    pub events_taken: Arc<AtomicUsize>,
+}
+
+/// Counts a stream for as long as it lives.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Memory {
+    /// What happened, for as many jobs as it takes.
+    pub fn fill_events(&self, count: u64) {
+        let row = JobRow { id: 1, label: "1".into(), state: "pending".into(), ..JobRow::default() };
+        for _ in 0..count {
+            self.tell(&row);
+        }
+    }
+
+    pub fn add_jobs(&self, count: u64) {
+        let mut kept = self.kept.lock().unwrap();
+        for _ in 0..count {
+            let id = kept.jobs.len() as u64 + 1;
+            let row = JobRow { id, label: id.to_string(), state: "pending".into(), ..JobRow::default() };
+            kept.jobs.insert(id, (row, Submit::default()));
+        }
+    }
+
+    fn tell(&self, row: &JobRow) {
+        let mut kept = self.kept.lock().unwrap();
+        let seq = kept.events.len() as u64 + 1;
+        kept.events.push(EventRow {
+            seq,
+            id: row.id,
+            label: row.label.clone(),
+            user: row.user.clone(),
+            name: row.name.clone(),
+            state: row.state.clone(),
+            at: AT.into(),
+            exit_code: None,
+            extra: BTreeMap::new(),
+        });
+        let count = kept.events.len();
+        drop(kept);
+        self.changed.send_replace(count);
+    }
+
+    fn row(&self, job: JobRef) -> Result<(JobRow, Submit), ErrorBody> {
+        let found = self.kept.lock().unwrap().jobs.get(&job.job.0).cloned();
+        found.ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("there is no job {job}")))
+    }
+}
+
+fn files() -> BTreeMap<&'static str, &'static [u8]> {
+    BTreeMap::from([("page.html", b"<script>".as_slice()), ("sub/a b?.txt", b"deep"), ("empty", b"")])
+}
+
+fn no_file(path: &str) -> ErrorBody {
+    ErrorBody::new(ErrorCode::NotFound, format!("there is no file {path:?}"))
+}
+
+#[async_trait::async_trait]
+impl Backend for Memory {
+    async fn identify(&self, credentials: Credentials) -> Result<Caller, ErrorBody> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let identity = |user: String, uid| Identity {
+            user,
+            uid,
+            gid: uid,
+            groups: Vec::new(),
+            home: None,
+            email: None,
+            roles: Vec::new(),
+        };
+        match credentials {
+            Credentials::Peer { uid } => {
+                Ok(Caller { identity: identity(format!("uid{uid}"), uid), scope: Scope::Admin })
+            }
+            Credentials::Token(secret) => {
+                let kept = self.kept.lock().unwrap();
+                let known = kept.tokens.values().find(|(known, _)| *known == secret);
+                let (_, row) = known.ok_or_else(|| {
+                    ErrorBody::new(
+                        ErrorCode::Unauthenticated,
+                        "this token is not known; it may have been revoked",
+                    )
+                })?;
+                Ok(Caller { identity: identity(row.user.clone(), 1), scope: Scope::Submit })
+            }
+        }
+    }
+
+    async fn info(&self, who: &Caller) -> Result<ServerInfo, ErrorBody> {
+        Ok(ServerInfo {
+            version: "0".into(),
+            cluster: "test".into(),
+            user: who.identity.user.clone(),
+            roles: Vec::new(),
+            executors: vec!["local".into()],
+            jobs: vec![StateCount { state: "pending".into(), count: 1 }],
+            started: AT.into(),
+        })
+    }
+
+    async fn submit(&self, who: &Caller, job: Submit) -> Result<Submitted, ErrorBody> {
+        // A way to have every kind of no.
+        if let Some(code) = job.project.as_deref().and_then(|name| name.strip_prefix("refuse-")) {
+            let code = serde_json::from_value(code.into()).expect("a code");
+            return Err(ErrorBody::new(code, "refused as asked"));
+        }
+        assert_ne!(job.project.as_deref(), Some("panic"), "asked to panic");
+        if job.command.is_none() {
+            let problem = Problem { field: "command".into(), message: "there is nothing to run".into() };
+            return Err(ErrorBody {
+                problems: vec![problem],
+                ..ErrorBody::new(ErrorCode::Invalid, "the job makes no sense")
+            });
+        }
+        let row = {
+            let mut kept = self.kept.lock().unwrap();
+            let id = kept.jobs.len() as u64 + 1;
+            let row = JobRow {
+                id,
+                label: id.to_string(),
+                name: job.name.clone().unwrap_or_default(),
+                user: who.identity.user.clone(),
+                state: "pending".into(),
+                submitted: AT.into(),
+                tasks: vec![StateCount { state: "pending".into(), count: 1 }],
+                ..JobRow::default()
+            };
+            kept.jobs.insert(id, (row.clone(), job));
+            row
+        };
+        self.tell(&row);
+        Ok(Submitted { id: row.id, tasks: None })
+    }
+
+    async fn jobs(&self, _: &Caller, query: JobQuery) -> Result<JobList, ErrorBody> {
+        let kept = self.kept.lock().unwrap();
+        let below = query.before.unwrap_or(u64::MAX);
+        let named = |row: &JobRow| query.name.as_ref().is_none_or(|name| row.name.contains(name));
+        let limit = query.limit.unwrap_or(1000) as usize;
+        let found = kept.jobs.range(..below).rev().map(|(_, (row, _))| row).filter(|row| named(row));
+        let jobs: Vec<JobRow> = found.take(limit).cloned().collect();
+        let last = jobs.last().map(|row| row.id).filter(|id| jobs.len() == limit && *id > 1);
+        Ok(JobList { jobs, next_before: last })
+    }
+
+    async fn job(&self, _: &Caller, job: JobRef) -> Result<JobDetail, ErrorBody> {
+        let (row, spec) = self.row(job)?;
+        Ok(JobDetail {
+            row,
+            spec,
+            directory: "/jobs/1".into(),
+            stdout: "/jobs/1/stdout".into(),
+            stderr: "/jobs/1/stderr".into(),
+            note: None,
+            history: vec![HistoryRow { at: AT.into(), event: "submitted".into(), text: "by a test".into() }],
+        })
+    }
+
+    async fn why(&self, _: &Caller, job: JobRef) -> Result<Why, ErrorBody> {
+        let (row, _) = self.row(job)?;
+        Ok(Why {
+            id: row.id,
+            label: row.label,
+            state: row.state,
+            summary: "nothing runs here".into(),
+            reasons: vec![Reason { kind: "no-room".into(), text: "none at all".into(), remedy: None }],
+            expected_start: None,
+            scheduler: None,
+        })
+    }
+
+    async fn logs(&self, _: &Caller, job: JobRef, part: LogPart) -> Result<ByteStream, ErrorBody> {
+        self.row(job)?;
+        let text = format!("{} of {job}\n", part.stream.as_deref().unwrap_or("stdout")).into_bytes();
+        let tail = part.tail_bytes.map_or(0, |tail| text.len().saturating_sub(tail as usize));
+        let written = stream::iter([Ok(text[tail..].to_vec())]);
+        if !part.follow {
+            return Ok(written.boxed());
+        }
+        let open = Open::new(&self.open_streams);
+        let never = stream::once(async move {
+            let _open = open;
+            std::future::pending().await
+        });
+        Ok(written.chain(never).boxed())
+    }
+
+    async fn files(&self, _: &Caller, job: JobRef, path: String) -> Result<Vec<FileRow>, ErrorBody> {
+        self.row(job)?;
+        let prefix = if path.is_empty() { path.clone() } else { format!("{path}/") };
+        let mut rows = BTreeMap::new();
+        for (file, bytes) in files() {
+            let Some(rest) = file.strip_prefix(&prefix) else { continue };
+            let (name, kind) =
+                rest.split_once('/').map_or((rest, "file"), |(folder, _)| (folder, "directory"));
+            let row = FileRow { name: name.into(), kind: kind.into(), size_bytes: bytes.len() as u64 };
+            rows.insert(name, row);
+        }
+        if rows.is_empty() { Err(no_file(&path)) } else { Ok(rows.into_values().collect()) }
+    }
+
+    async fn file(&self, _: &Caller, job: JobRef, path: String) -> Result<(u64, ByteStream), ErrorBody> {
+        self.row(job)?;
+        let bytes = files().remove(path.as_str()).ok_or_else(|| no_file(&path))?;
+        Ok((bytes.len() as u64, stream::iter([Ok(bytes.to_vec())]).boxed()))
+    }
+
+    async fn control(&self, _: &Caller, request: ControlRequest) -> Result<Vec<ControlResult>, ErrorBody> {
+        let mut results = Vec::new();
+        for job in request.jobs {
+            let found = job.parse().ok().and_then(|job| self.row(job).ok());
+            if let Some((mut row, spec)) = found.clone() {
+                row.state = "killed".into();
+                self.kept.lock().unwrap().jobs.insert(row.id, (row.clone(), spec));
+                self.tell(&row);
+            }
+            let message = found.is_none().then(|| "there is no such job".to_owned());
+            results.push(ControlResult { job, done: found.is_some(), message });
+        }
+        Ok(results)
+    }
+
+    async fn events(&self, _: &Caller, after: Option<u64>) -> Result<EventStream, ErrorBody> {
+        let (changed, taken) = (self.changed.subscribe(), self.events_taken.clone());
+        let at = after.map_or(*changed.borrow(), |after| after as usize);
+        if at > *changed.borrow() {
+            return Err(ErrorBody::new(ErrorCode::Conflict, "there is no such event yet"));
+        }
+        let (kept, open) = (self.kept.clone(), Open::new(&self.open_streams));
+        Ok(stream::unfold((at, changed, open), move |(at, mut changed, open)| {
+            let (kept, taken) = (kept.clone(), taken.clone());
+            async move {
+                changed.wait_for(|count| *count > at).await.ok()?;
+                taken.fetch_add(1, Ordering::SeqCst);
+                let row = kept.lock().unwrap().events[at].clone();
+                Some((row, (at + 1, changed, open)))
+            }
+        })
+        .boxed())
+    }
+
+    async fn nodes(&self, _: &Caller) -> Result<Vec<NodeRow>, ErrorBody> {
+        Ok(vec![NodeRow {
+            name: "local/here".into(),
+            executor: "local".into(),
+            state: "up".into(),
+            cpu_millis_total: 2000,
+            cpu_millis_used: 0,
+            memory_bytes_total: 1 << 30,
+            memory_bytes_used: 0,
+            gpus_total: 0,
+            gpus_used: 0,
+            jobs: 0,
+            note: None,
+        }])
+    }
+
+    async fn usage(&self, _: &Caller, by: String, since: Option<String>) -> Result<Vec<UsageRow>, ErrorBody> {
+        Ok(vec![UsageRow { name: format!("{by} {}", since.unwrap_or_default()), ..UsageRow::default() }])
+    }
+
+    async fn plugins(&self, who: &Caller) -> Result<Vec<PluginRow>, ErrorBody> {
+        Ok(vec![self.reload(who, "fifo".into()).await?])
+    }
+
+    async fn reload(&self, _: &Caller, plugin: String) -> Result<PluginRow, ErrorBody> {
+        Ok(PluginRow {
+            name: plugin,
+            kind: "scheduler".into(),
+            version: "1".into(),
+            source: "shipped".into(),
+            sha256: None,
+            state: "active".into(),
+            strikes: 0,
+            calls: 1,
+            mean_call_micros: 1,
+            longest_call_micros: 1,
+            capabilities: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    async fn check(&self, _: &Caller, component: Vec<u8>) -> Result<PluginCheck, ErrorBody> {
+        let text = format!("{} bytes", component.len());
+        Ok(PluginCheck { ok: true, kind: "scheduler".into(), findings: vec![Finding { ok: true, text }] })
+    }
+
+    async fn tokens(&self, _: &Caller) -> Result<Vec<TokenRow>, ErrorBody> {
+        Ok(self.kept.lock().unwrap().tokens.values().map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn create_token(&self, who: &Caller, token: NewToken) -> Result<TokenCreated, ErrorBody> {
+        let mut kept = self.kept.lock().unwrap();
+        let id = kept.tokens.len() as u64 + 1;
+        let row = TokenRow {
+            id,
+            user: token.user.unwrap_or_else(|| who.identity.user.clone()),
+            label: token.label,
+            scope: token.scope,
+            created: AT.into(),
+            expires: None,
+            last_used: None,
+        };
+        let secret = format!("berth_secret{id}");
+        kept.tokens.insert(id, (secret.clone(), row));
+        Ok(TokenCreated { id, token: secret })
+    }
+
+    async fn revoke_token(&self, _: &Caller, id: u64) -> Result<(), ErrorBody> {
+        let gone = self.kept.lock().unwrap().tokens.remove(&id);
+        gone.map(drop).ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("there is no token {id}")))
+    }
+
+    async fn metrics(&self, _: &Caller) -> Result<String, ErrorBody> {
+        Ok("# TYPE berth_up gauge\nberth_up 1\n".into())
+    }
+}

@@ -1,0 +1,114 @@
+//! Who is asking.
+
+use berth_api::{Client, ClientError, ErrorCode, NewToken, Target};
+
+use crate::running::{Running, request};
+
+async fn token(server: &Running) -> String {
+    let new =
+        NewToken { label: "ci".into(), scope: "submit".into(), expires_in: None, user: Some("ada".into()) };
+    server.client().await.create_token(&new).await.unwrap().token
+}
+
+#[tokio::test]
+async fn a_token_says_who_is_calling_over_the_network() {
+    let server = Running::start().await;
+    let token = token(&server).await;
+    assert_eq!(server.remote(&token).await.info().await.unwrap().user, "ada");
+    for bearer in ["Bearer", "bearer", "BEARER"] {
+        let header = format!("Authorization: {bearer} {token}\r\n");
+        assert_eq!(server.raw_tcp(request("GET", "/v1/info", &header, "")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn on_the_socket_a_token_goes_before_the_process_owner() {
+    let server = Running::start().await;
+    let token = token(&server).await;
+    let header = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(server.raw(request("GET", "/v1/info", &header, "")).await.json()["user"], "ada");
+    // A wrong one is not made up for by being somebody on this machine.
+    let answer = server.raw(request("GET", "/v1/info", "Authorization: Bearer wrong\r\n", "")).await;
+    answer.refusal(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn credentials_in_other_forms_are_refused() {
+    let server = Running::start().await;
+    let token = token(&server).await;
+    for header in [
+        "Authorization: Basic YTpi\r\n".to_owned(),
+        "Authorization: Bearer\r\n".to_owned(),
+        "Authorization: Bearer  \r\n".to_owned(),
+        "Authorization: \r\n".to_owned(),
+        format!("Authorization: {token}\r\n"),
+        format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n"),
+        "Authorization: Bearer \u{e9}\r\n".to_owned(),
+    ] {
+        for answer in [
+            server.raw(request("GET", "/v1/info", &header, "")).await,
+            server.raw_tcp(request("GET", "/v1/info", &header, "")).await,
+        ] {
+            let words = answer.refusal(401, "unauthenticated");
+            assert!(!words.contains(&token), "{words}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_good_for_nothing() {
+    let server = Running::start().await;
+    let remote = server.remote(&token(&server).await).await;
+    assert_eq!(remote.tokens().await.unwrap()[0].label, "ci");
+    remote.revoke_token(1).await.unwrap();
+    // On the same connection, too.
+    let error = remote.info().await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Unauthenticated), "{error}");
+    assert_eq!(server.client().await.revoke_token(1).await.unwrap_err().code(), Some(ErrorCode::NotFound));
+}
+
+#[tokio::test]
+async fn a_new_token_is_not_kept_by_caches() {
+    let server = Running::start().await;
+    let body = "{\"label\": \"x\", \"scope\": \"read\"}";
+    let answer = server.post("/v1/tokens", "application/json", body).await;
+    assert_eq!(answer.status, 201);
+    assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_from_one_that_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::Unix(folder.path().join("none.sock"));
+    let error = Client::connect(target).await.unwrap_err();
+    assert!(matches!(&error, ClientError::NoServer { .. }), "{error:?}");
+    assert!(error.to_string().contains("berth serve"), "{error}");
+    assert!(error.nothing_was_done());
+}
+
+#[tokio::test]
+async fn somebody_else_at_the_address_is_told_from_a_server() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let other = tokio::spawn(async move {
+        for text in [
+            "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+            "",
+        ] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4096];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut head).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes()).await.unwrap();
+        }
+    });
+    for words in ["502 Bad Gateway", "cannot be read", "not known whether it was done"] {
+        let client =
+            Client::connect(Target::Http { url: url.clone(), token: Some("hush".into()) }).await.unwrap();
+        let error = client.submit(&crate::running::job("x")).await.unwrap_err();
+        assert!(matches!(&error, ClientError::Broken(_)) && !error.nothing_was_done(), "{error:?}");
+        assert!(error.to_string().contains(words) && error.to_string().contains(&url), "{error}");
+        assert!(!format!("{error:?} {client:?}").contains("hush"));
+    }
+    other.await.unwrap();
+}
