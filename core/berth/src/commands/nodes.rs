@@ -1,0 +1,96 @@
+//! `berth nodes`.
+
+use berth_api::NodeRow;
+use berth_model::format_bytes;
+use clap::Args;
+
+use super::Session;
+use crate::{
+    exit_code::Status,
+    output::{
+        cpus,
+        table::{Column, Table},
+    },
+};
+
+/// The nodes.
+#[derive(Args, Clone, Debug)]
+pub struct NodesArgs {}
+
+impl NodesArgs {
+    /// Lists them.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
+        let nodes = session.client().await?.nodes().await?;
+        match session.output.json {
+            true => session.output.document(&nodes)?,
+            false => session.output.table(table(&nodes))?,
+        }
+        Ok(Status::OK)
+    }
+}
+
+fn table(nodes: &[NodeRow]) -> Table {
+    let mut table = Table::new(&[
+        Column::text("NODE", 12),
+        Column::fixed("STATE"),
+        Column::number("CPU"),
+        Column::number("MEM").leaving(2),
+        Column::number("GPU").leaving(3),
+        Column::number("JOBS"),
+        Column::text("NOTE", 20).leaving(1),
+    ]);
+    for node in nodes {
+        let gpus = match node.gpus_total {
+            0 => String::new(),
+            total => format!("{}/{total}", node.gpus_used),
+        };
+        table.row([
+            node.name.clone(),
+            node.state.clone(),
+            format!("{}/{}", cpus(node.cpu_millis_used), cpus(node.cpu_millis_total)),
+            format!("{}/{}", format_bytes(node.memory_bytes_used), format_bytes(node.memory_bytes_total)),
+            gpus,
+            node.jobs.to_string(),
+            node.note.clone().unwrap_or_default(),
+        ]);
+    }
+    table.drop_if_all("GPU", "");
+    table.drop_if_all("NOTE", "");
+    table
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn sample() -> Vec<NodeRow> {
+        let node = |name: &str, state: &str, used, jobs| NodeRow {
+            name: name.into(),
+            executor: "local".into(),
+            state: state.into(),
+            cpu_millis_total: 4000,
+            cpu_millis_used: used,
+            memory_bytes_total: 16 << 30,
+            memory_bytes_used: used << 21,
+            gpus_total: 0,
+            gpus_used: 0,
+            jobs,
+            note: None,
+        };
+        let away = NodeRow {
+            note: Some("no answer since 3 minutes; trying again in 10 s".into()),
+            ..node("swarm/worker-with-a-very-long-name.example.org", "unreachable", 0, 0)
+        };
+        vec![node("local/here", "up", 2500, 3), away]
+    }
+
+    #[test]
+    fn nodes_fit_the_terminal() {
+        insta::assert_snapshot!("nodes-60", table(&sample()).render(Some(60), false));
+        insta::assert_snapshot!("nodes-80", table(&sample()).render(Some(80), false));
+        insta::assert_snapshot!("nodes-120", table(&sample()).render(Some(120), false));
+    }
+}

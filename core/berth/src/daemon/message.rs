@@ -1,0 +1,114 @@
+//! What reaches the loop.
+
+use berth_engine::{Answer, Command, Engine, NetworkAnswer, Refusal};
+use berth_model::{Attempt, JobId};
+use tokio::sync::{mpsc, oneshot};
+
+/// One thing for the loop to take in.
+pub enum Message {
+    /// Somebody wants something.
+    Command {
+        /// What.
+        command: Command,
+        /// Gets the answer, after what it says is durable.
+        reply: oneshot::Sender<Result<Answer, CommandError>>,
+    },
+    /// From the network policy.
+    Attached {
+        /// The job.
+        job: JobId,
+        /// The execution.
+        attempt: Attempt,
+        /// What it said.
+        answer: NetworkAnswer,
+    },
+    /// An attempt that could not even be tried to launch.
+    NotLaunched {
+        /// The job.
+        job: JobId,
+        /// The execution.
+        attempt: Attempt,
+        /// Why.
+        words: String,
+    },
+    /// Wants to see the engine.
+    Look(Box<dyn FnOnce(&Engine) + Send>),
+}
+
+/// Why a command had no success.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The engine refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The executor could not do it.
+    #[error("{0}")]
+    Executor(String),
+    /// The loop did not answer.
+    #[error("{0}")]
+    Stalled(String),
+}
+
+/// The way into the loop.
+#[derive(Clone)]
+pub struct Inbox {
+    sender: mpsc::Sender<Message>,
+    stall: tokio::sync::watch::Receiver<Option<String>>,
+}
+
+impl Inbox {
+    pub(super) fn new(
+        sender: mpsc::Sender<Message>,
+        stall: tokio::sync::watch::Receiver<Option<String>>,
+    ) -> Self {
+        Self { sender, stall }
+    }
+
+    /// Why nothing can be written at the moment, if that is so.
+    pub fn stalled(&self) -> Option<String> {
+        self.stall.borrow().clone()
+    }
+
+    /// Asks for something and waits for the answer.
+    ///
+    /// # Errors
+    /// When it is refused or nothing can be written at the moment. In the latter case it may be done
+    /// later, when writing is possible again.
+    pub async fn command(&self, command: Command) -> Result<Answer, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || CommandError::Stalled("Berth is shutting down".into());
+        if let Some(words) = self.stalled() {
+            return Err(CommandError::Stalled(words));
+        }
+        self.sender.send(Message::Command { command, reply }).await.map_err(|_| stopped())?;
+        let mut stall = self.stall.clone();
+        tokio::select! {
+            answer = answer => answer.map_err(|_| stopped())?,
+            words = async { stall.wait_for(Option::is_some).await.ok().and_then(|words| words.clone()) } => {
+                Err(CommandError::Stalled(words.unwrap_or_else(|| "Berth is shutting down".into())))
+            }
+        }
+    }
+
+    /// Looks at the engine between two steps; `None` when Berth is shutting down, or cannot take a step
+    /// because nothing can be written.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |engine: &Engine| {
+            let _ = reply.send(look(engine));
+        });
+        let mut stall = self.stall.clone();
+        tokio::select! {
+            answer = async { self.sender.send(Message::Look(look)).await.ok()?; answer.await.ok() } => answer,
+            _ = stall.wait_for(Option::is_some) => None,
+        }
+    }
+
+    /// Tells the loop something; false when it has ended.
+    pub async fn tell(&self, message: Message) -> bool {
+        self.sender.send(message).await.is_ok()
+    }
+}

@@ -1,0 +1,201 @@
+//! The daemon: wires the rooms together. Channels in, one transaction, effects out.
+
+mod accounts;
+mod attachments;
+mod effects;
+mod feed;
+mod launches;
+pub mod message;
+pub mod places;
+mod policies;
+mod state;
+mod translate;
+mod turn;
+mod watch;
+
+use std::{
+    collections::HashMap, fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration,
+};
+
+use anyhow::Context;
+use berth_config::Config;
+use berth_engine::{Engine, Settings};
+use berth_executor_host::{Limits, Registry};
+use berth_model::{JobId, StateKind, UtcMs};
+use berth_policy_host::SchedulerEvent;
+use berth_store::{SqliteOptions, SqliteStore, Store};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch as tokio_watch},
+    task::JoinHandle,
+};
+
+use self::{feed::Feed, launches::Launches, state::PolicyTables, turn::Turn};
+pub use self::{
+    feed::{About, Events, Listening},
+    message::{CommandError, Inbox},
+    policies::Policies,
+    turn::now,
+};
+use crate::plugins;
+
+/// How many messages may wait for the loop.
+const MOST_WAITING: usize = 65_536;
+
+/// A running daemon, without its HTTP side.
+pub struct Daemon {
+    /// The way into the loop.
+    pub inbox: Inbox,
+    /// Durable state.
+    pub store: Arc<dyn Store>,
+    /// The policies.
+    pub policies: Arc<Policies>,
+    /// The executors.
+    pub registry: Arc<Registry>,
+    /// What happens.
+    pub feed: Listening,
+    /// What berth.toml decides.
+    pub config: Config,
+    /// When it started.
+    pub started: UtcMs,
+    stop: tokio_watch::Sender<bool>,
+}
+
+impl Daemon {
+    /// Opens the store, starts executors and policies, and goes on where the last one stopped. The task
+    /// is the loop; it ends when [`Daemon::stop`] is called, or when it breaks down.
+    ///
+    /// # Errors
+    /// When something cannot be used as it is configured; the words say what to do.
+    ///
+    /// Executors run on `plugins`, so that one that blocks, against its contract, holds up no loop.
+    pub async fn start(config: Config, plugins: &Handle) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        prepare_directories(&config)?;
+        let store = open_store(&config).await?;
+        let mut engine = restore(&config, &*store).await?;
+        let (registry, host_events) = start_executors(&config, &mut engine, plugins).await?;
+
+        let (sender, messages) = mpsc::channel(MOST_WAITING);
+        let (stall, stalled) = tokio_watch::channel(None);
+        let inbox = Inbox::new(sender, stalled);
+        let (plan, plans) = mpsc::unbounded_channel();
+        let policies = start_policies(&config, &store, plan).await?;
+        let (registry, policies) = (Arc::new(registry), Arc::new(policies));
+
+        let (stop, stopped) = tokio_watch::channel(false);
+        let feed = Feed::new();
+        let listening = feed.listening();
+        watch::start(&policies, &registry, &inbox, &stopped);
+        let turn = Turn {
+            engine,
+            store: Arc::clone(&store),
+            registry: Arc::clone(&registry),
+            policies: Arc::clone(&policies),
+            launches: Launches::new(&config.cluster.name, &config.jobs.directory),
+            feed,
+            inbox: inbox.clone(),
+            cluster: config.cluster.name.clone(),
+            stall,
+            waiting: HashMap::new(),
+            asked: HashMap::new(),
+            next_token: 0,
+            plans,
+            asked_at: None,
+            plan_took: Duration::ZERO,
+            held: Vec::new(),
+            held_since: None,
+        };
+        let turning = tokio::spawn(turn.run(messages, host_events, stopped));
+        let started = now();
+        let daemon = Self { inbox, store, policies, registry, feed: listening, config, started, stop };
+        Ok((daemon, turning))
+    }
+
+    /// Ends the loop between two turns. Jobs go on.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Makes the directories that may not exist yet.
+fn prepare_directories(config: &Config) -> anyhow::Result<()> {
+    make(&config.cluster.state, 0o755)?;
+    make(&config.jobs.directory, 0o755)?;
+    if let Some(folder) = config.server.socket.parent() {
+        make(folder, 0o755)?;
+    }
+    Ok(())
+}
+
+fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .with_context(|| format!("{} cannot be made", path.display()))
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let berth_config::Store::Sqlite { path } = config.store.clone() else {
+        anyhow::bail!("this kind of store is not built in");
+    };
+    let cluster = config.cluster.name.clone();
+    let opened =
+        tokio::task::spawn_blocking(move || SqliteStore::open(&path, &cluster, &SqliteOptions::default()));
+    Ok(Arc::new(opened.await??))
+}
+
+async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<Engine> {
+    let stored = store.restore().await?;
+    let settings = Settings {
+        cluster: config.cluster.name.clone(),
+        starts_per_plan: config.jobs.starts_per_plan,
+        has_network_policy: config.network.is_some(),
+    };
+    let dependencies: Vec<JobId> =
+        stored.live.iter().flat_map(|job| &job.dependencies).map(|dependency| dependency.on).collect();
+    let ended: Vec<(JobId, StateKind)> = match dependencies.is_empty() {
+        true => Vec::new(),
+        false => store.state_of(&dependencies).await?,
+    };
+    let live = stored.live.len();
+    if live > 0 {
+        tracing::info!(live, "jobs restored");
+    }
+    Ok(Engine::restore(settings, stored, &ended))
+}
+
+async fn start_executors(
+    config: &Config,
+    engine: &mut Engine,
+    runtime: &Handle,
+) -> anyhow::Result<(Registry, mpsc::Receiver<berth_executor_host::HostEvent>)> {
+    let (mut registry, events) = Registry::new(MOST_WAITING);
+    for executor in &config.executors {
+        engine.add_executor(&executor.name);
+        let (config, described) = (config.clone(), executor.clone());
+        let made = runtime.spawn(async move { plugins::executor(&config, &described).await }).await??;
+        registry.add(&executor.name, made, Limits::default(), runtime.clone())?;
+    }
+    Ok((registry, events))
+}
+
+/// Plans come at most one at a time, and what becomes of a policy is rare: the channel needs no bound.
+async fn start_policies(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    plans: mpsc::UnboundedSender<SchedulerEvent>,
+) -> anyhow::Result<Policies> {
+    let runtime = Handle::current();
+    let tables = PolicyTables::new(Arc::clone(store), runtime);
+    let attached = match config.network {
+        Some(_) => attachments::all(&**store).await?,
+        None => Vec::new(),
+    };
+    let config = config.clone();
+    let on_scheduler = move |event| {
+        // The loop is on its way out when it no longer listens.
+        let _ = plans.send(event);
+    };
+    tokio::task::spawn_blocking(move || Policies::start(&config, tables, attached, on_scheduler)).await?
+}

@@ -1,0 +1,167 @@
+//! The configured policies, made and kept.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use berth_config::{Config, Policy};
+use berth_policy_host::{
+    Attached, AuthPolicy, AuthSettings, Capability, Grants, HostSettings, Limits, NetworkPolicy,
+    OnSupervised, PluginStatus, PolicyHost, PolicyKind, PolicySource, PolicySpec, SchedulerEvent,
+    SchedulerPolicy, Supervised, Supervision, WatcherPolicy,
+};
+
+use super::{accounts::OwnAccounts, state::PolicyTables};
+use crate::shipped;
+
+/// All policies of this Berth.
+pub struct Policies {
+    host: PolicyHost,
+    pub scheduler: SchedulerPolicy,
+    pub auth: AuthPolicy,
+    pub watchers: Vec<Watcher>,
+    pub network: Option<NetworkPolicy>,
+    config: Config,
+    tables: PolicyTables,
+}
+
+/// A watcher and how often it looks.
+pub struct Watcher {
+    pub name: String,
+    pub every: std::time::Duration,
+    pub policy: WatcherPolicy,
+}
+
+impl Policies {
+    /// Loads everything that berth.toml names. Takes the time of its compilation when it is new.
+    ///
+    /// # Errors
+    /// When a policy cannot be loaded or refuses its settings.
+    pub fn start(
+        config: &Config,
+        tables: PolicyTables,
+        attached: Vec<Attached>,
+        on_scheduler: impl FnMut(SchedulerEvent) + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let cache = config.cluster.state.join("cache").join("policies");
+        let host = PolicyHost::new(HostSettings { cache_dir: Some(cache) })?;
+        let scheduler = spec("scheduler", PolicyKind::Scheduler, &config.scheduler, &tables)?;
+        let scheduler = SchedulerPolicy::spawn(&host, scheduler, on_scheduler)?;
+        let auth = spec("auth", PolicyKind::Auth, &config.auth.policy, &tables)?;
+        let settings = AuthSettings {
+            instances: usize::try_from(config.auth.instances).unwrap_or(1),
+            cache_for: config.auth.cache,
+        };
+        let auth = AuthPolicy::spawn(&host, auth, &settings, logged("auth"))?;
+        let mut watchers = Vec::new();
+        for watcher in &config.watchers {
+            let spec = spec(&watcher.name, PolicyKind::Watcher, &watcher.policy, &tables)?;
+            let policy = WatcherPolicy::spawn(&host, spec, logged(&watcher.name))?;
+            watchers.push(Watcher { name: watcher.name.clone(), every: watcher.every, policy });
+        }
+        let network = config.network.as_ref().map(|network| {
+            let spec = spec("network", PolicyKind::Network, network, &tables)?;
+            anyhow::Ok(NetworkPolicy::spawn(&host, spec, attached, logged("network"))?)
+        });
+        let (config, network) = (config.clone(), network.transpose()?);
+        Ok(Self { host, scheduler, auth, watchers, network, config, tables })
+    }
+
+    /// How all of them stand.
+    pub fn statuses(&self) -> Vec<PluginStatus> {
+        let mut all = vec![self.scheduler.status(), self.auth.status()];
+        all.extend(self.watchers.iter().map(|watcher| watcher.policy.status()));
+        all.extend(self.network.as_ref().map(NetworkPolicy::status));
+        all
+    }
+
+    /// The host, for checks of policies that are not in use.
+    pub fn host(&self) -> &PolicyHost {
+        &self.host
+    }
+
+    /// Loads the policy of this name anew from where berth.toml says it is. Blocks for the time of its
+    /// compilation.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it cannot be loaded; the present one goes on then.
+    pub fn reload(&self, name: &str) -> anyhow::Result<PluginStatus> {
+        let made = |kind, policy| spec(name, kind, policy, &self.tables);
+        if name == "scheduler" {
+            self.scheduler.reload(&self.host, made(PolicyKind::Scheduler, &self.config.scheduler)?)?;
+            return Ok(self.scheduler.status());
+        }
+        if name == "auth" {
+            self.auth.reload(&self.host, made(PolicyKind::Auth, &self.config.auth.policy)?)?;
+            return Ok(self.auth.status());
+        }
+        if let (Some(policy), Some(config), "network") = (&self.network, &self.config.network, name) {
+            policy.reload(&self.host, made(PolicyKind::Network, config)?)?;
+            return Ok(policy.status());
+        }
+        let watcher =
+            self.watchers.iter().zip(&self.config.watchers).find(|(watcher, _)| watcher.name == name);
+        let (watcher, config) = watcher.ok_or_else(|| {
+            let names = self.statuses().into_iter().map(|status| status.name).collect::<Vec<_>>().join(", ");
+            anyhow!("there is no policy {name:?}; there are {names}")
+        })?;
+        watcher.policy.reload(&self.host, made(PolicyKind::Watcher, &config.policy)?)?;
+        Ok(watcher.policy.status())
+    }
+}
+
+fn spec(name: &str, kind: PolicyKind, policy: &Policy, tables: &PolicyTables) -> anyhow::Result<PolicySpec> {
+    let source = match &policy.source {
+        berth_config::PolicySource::Shipped(shipped) => {
+            let found = shipped::find(kind, shipped);
+            let found = found.with_context(|| format!("no {kind} policy called {shipped:?} is shipped"))?;
+            PolicySource::Shipped { name: found.name, bytes: found.bytes }
+        }
+        berth_config::PolicySource::File(path) => PolicySource::File(path.clone()),
+    };
+    let mut spec = PolicySpec::new(name, kind, source);
+    let has = |capability: Capability| policy.grants.contains(capability.as_str());
+    spec.grants = Grants {
+        log: has(Capability::Log),
+        key_value: has(Capability::KeyValue).then(|| tables.bounded(policy.limits.key_value_bytes)),
+        accounts: has(Capability::Accounts).then(|| Arc::new(OwnAccounts::new()) as _),
+        ..Grants::default()
+    };
+    spec.settings.clone_from(&policy.settings);
+    spec.limits = Limits {
+        call: policy.limits.time,
+        memory_bytes: policy.limits.memory_bytes,
+        answer_bytes: usize::try_from(policy.limits.answer_bytes).unwrap_or(usize::MAX),
+        ..spec.limits
+    };
+    spec.supervision = Supervision {
+        strikes: policy.limits.strikes,
+        probation_calls: policy.limits.probation_plans,
+        ..Supervision::default()
+    };
+    Ok(spec)
+}
+
+/// Writes into the log what became of a policy.
+pub fn logged(name: &str) -> OnSupervised {
+    let name = name.to_owned();
+    Arc::new(move |became| log_supervised(&name, &became))
+}
+
+/// Writes into the log what became of a policy.
+pub fn log_supervised(policy: &str, became: &Supervised) {
+    match became {
+        Supervised::Struck { strike, of, words } => {
+            tracing::warn!(policy, strike, of, reason = words.as_str(), "policy struck");
+        }
+        Supervised::Benched { words } => {
+            tracing::error!(policy, reason = words.as_str(), "policy benched");
+        }
+        Supervised::Reloaded { from, to } => tracing::info!(policy, from, to, "policy reloaded"),
+        Supervised::ReloadFailed { version, words } => {
+            tracing::warn!(policy, version, reason = words.as_str(), "policy not reloaded");
+        }
+        Supervised::RolledBack { from, to, words } => {
+            tracing::warn!(policy, from, to, reason = words.as_str(), "policy rolled back");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What executors say, in the engine's words.
+
+use berth_engine::{Abilities, Input, LaunchAnswer, NodeInfo, Reconciled, Reported, ReportedState};
+use berth_executor_api::{AttemptReport, AttemptState, Capabilities, Launched, Node, NodeState, Truth};
+use berth_executor_host::{CallError, HostEvent};
+use berth_model::{Attempt, AttemptName, JobId};
+
+/// The engine's inputs for an event of the executor host. Names that are not of this cluster are left
+/// out: they belong to others.
+pub fn inputs(cluster: &str, abilities: impl Fn(&str) -> Abilities, event: HostEvent) -> Vec<Input> {
+    let known = |name: &AttemptName| AttemptName::parse(cluster, name.as_str()).ok();
+    match event {
+        HostEvent::LaunchAnswered { attempts, answer, .. } => launched(&attempts, answer, known),
+        HostEvent::Reconciled { executor, attempts, answer } => {
+            reconciled(&executor, &attempts, answer, known)
+        }
+        HostEvent::Reports { executor, reports } => reports
+            .into_iter()
+            .filter_map(|report| {
+                let (job, attempt) = known(&report.attempt)?;
+                Some(Input::Reported(reported(&executor, job, attempt, report)))
+            })
+            .collect(),
+        HostEvent::Capacity { executor, nodes } => {
+            let nodes = nodes.into_iter().map(node).collect();
+            vec![Input::Capacity { abilities: abilities(&executor), executor: executor.to_string(), nodes }]
+        }
+        HostEvent::Away { executor, words, .. } => {
+            vec![Input::Away { executor: executor.to_string(), words }]
+        }
+        HostEvent::Back { executor } | HostEvent::ReconcileNeeded { executor, .. } => {
+            vec![Input::Back { executor: executor.to_string() }]
+        }
+        HostEvent::ControlAnswered { .. } | HostEvent::Removed { .. } => Vec::new(),
+    }
+}
+
+/// What the engine has to know of an executor's capabilities.
+pub fn abilities(capabilities: &Capabilities) -> Abilities {
+    Abilities {
+        suspend: capabilities.suspend,
+        signal: capabilities.signal,
+        time_limit: capabilities.time_limit,
+        queues: capabilities.queues,
+    }
+}
+
+fn node(node: Node) -> NodeInfo {
+    let usable = node.state == NodeState::Up;
+    NodeInfo { name: node.name, total: node.total, labels: node.labels, usable }
+}
+
+fn launched(
+    attempts: &[AttemptName],
+    answer: Result<Vec<Launched>, CallError>,
+    known: impl Fn(&AttemptName) -> Option<(JobId, Attempt)>,
+) -> Vec<Input> {
+    let each: Vec<LaunchAnswer> = match answer {
+        Ok(answers) => answers.into_iter().map(launch_answer).collect(),
+        Err(error) => {
+            let answer = match error.may_be_done() {
+                true => LaunchAnswer::Unknown(error.words()),
+                // Nothing of it exists; that is what no room means, too.
+                false => LaunchAnswer::NoRoom(error.words()),
+            };
+            vec![answer; attempts.len()]
+        }
+    };
+    attempts
+        .iter()
+        .zip(each)
+        .filter_map(|(name, answer)| {
+            let (job, attempt) = known(name)?;
+            Some(Input::LaunchAnswered { job, attempt, answer })
+        })
+        .collect()
+}
+
+fn launch_answer(answer: Launched) -> LaunchAnswer {
+    match answer {
+        Launched::Taken => LaunchAnswer::Taken,
+        Launched::NoRoom { words } => LaunchAnswer::NoRoom(words),
+        Launched::Refused { words } => LaunchAnswer::Refused(words),
+    }
+}
+
+fn reconciled(
+    executor: &str,
+    attempts: &[AttemptName],
+    answer: Result<Vec<Truth>, CallError>,
+    known: impl Fn(&AttemptName) -> Option<(JobId, Attempt)>,
+) -> Vec<Input> {
+    // A back end that is away is asked again by the host; other errors are the plugin's, and what it
+    // cannot say stays unknown until it is asked again.
+    let Ok(truths) = answer else { return Vec::new() };
+    attempts
+        .iter()
+        .zip(truths)
+        .filter_map(|(name, truth)| {
+            let (job, attempt) = known(name)?;
+            let truth = match truth {
+                Truth::Known(report) => Reconciled::Known(reported(executor, job, attempt, report)),
+                Truth::Absent => Reconciled::Absent,
+                Truth::Uncertain { words } => Reconciled::Uncertain(words),
+            };
+            Some(Input::Reconciled { job, attempt, truth })
+        })
+        .collect()
+}
+
+fn reported(executor: &str, job: JobId, attempt: Attempt, report: AttemptReport) -> Reported {
+    Reported {
+        executor: executor.to_owned(),
+        job,
+        attempt,
+        state: match report.state {
+            AttemptState::Starting => ReportedState::Starting,
+            AttemptState::Running => ReportedState::Running,
+            AttemptState::Suspended => ReportedState::Suspended,
+            AttemptState::Exited(exit) => ReportedState::Exited(exit),
+            AttemptState::NoRoom => ReportedState::NoRoom,
+            AttemptState::NodeGone => ReportedState::NodeGone,
+        },
+        at: report.at,
+        cpu_micros: report.usage.map(|usage| usage.cpu_micros),
+        memory_peak_bytes: report.usage.map(|usage| usage.memory_peak_bytes),
+        message: report.message,
+    }
+}

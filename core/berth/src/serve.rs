@@ -1,0 +1,167 @@
+//! `berth serve`: the daemon with its HTTP side, from its configuration to its end.
+
+use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use berth_config::{Config, Loader, LogFormat, usual_file};
+use berth_server::{Server, Settings};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{activity::Activity, commands::serve::ServeArgs, daemon::Daemon, plugins, service::Service};
+
+/// How long an embedded server waits for somebody to come.
+const EMBEDDED_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Serves until it is told to end.
+pub fn run(args: ServeArgs) -> ExitCode {
+    match try_run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("berth: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run(args: &ServeArgs) -> anyhow::Result<()> {
+    if args.embedded {
+        // Ctrl-C at the terminal is for those who follow their jobs, not for those who run them.
+        rustix::process::setsid().context("no session of its own can be had")?;
+    }
+    let config = load(args)?;
+    start_log(&config)?;
+    let runtime = Runtime::new().context("the runtime cannot be started")?;
+    let plugins = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("executors")
+        .enable_all()
+        .build()
+        .context("the executors' runtime cannot be started")?;
+    let served = runtime.block_on(serve(config, args.embedded, plugins.handle()));
+    plugins.shutdown_background();
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+/// Says something before there is a log; nobody may be listening.
+fn say(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+fn load(args: &ServeArgs) -> anyhow::Result<Config> {
+    let known = plugins::known();
+    // Names with two underscores are configuration; others are not looked at.
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let mut loader = Loader::new(&known).env(environment.clone().into_iter());
+    let file = match (&args.config, args.embedded) {
+        (Some(file), _) => Some(file.clone()),
+        (None, true) => None,
+        (None, false) => usual_file(environment.into_iter()),
+    };
+    if let Some(file) = &file {
+        loader = loader.file(file);
+    }
+    if let Some(state) = &args.state {
+        loader = loader.state(state);
+    }
+    let loaded =
+        loader.load().map_err(|problems| anyhow::anyhow!("the configuration is wrong\n{problems}"))?;
+    if !loaded.warnings.is_empty() {
+        say(&loaded.warnings.to_string());
+    }
+    Ok(loaded.config)
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)
+        .with_context(|| format!("log.level {:?} cannot be understood", config.log.level))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with_target(false).init(),
+    }
+    Ok(())
+}
+
+async fn serve(config: Config, embedded: bool, plugins: &tokio::runtime::Handle) -> anyhow::Result<()> {
+    let settings = Settings {
+        socket: Some(config.server.socket.clone()),
+        socket_mode: config.server.socket_mode,
+        listen: config.server.listen.clone(),
+        request_limit_bytes: config.server.request_limit_bytes,
+        ..Settings::default()
+    };
+    let (daemon, turning) = Daemon::start(config, plugins).await?;
+    let daemon = Arc::new(daemon);
+    let activity = Activity::default();
+    let service = Arc::new(Service::new(Arc::clone(&daemon), activity.clone()));
+    let server = Server::bind(settings, service).await?;
+    tracing::info!(
+        socket = %daemon.config.server.socket.display(),
+        cluster = daemon.config.cluster.name,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    if embedded {
+        tell_ready();
+    }
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(server.serve(shutdown.clone()));
+    let broke_down = tokio::select! {
+        () = told_to_end() => false,
+        () = abandoned(&daemon, &activity), if embedded => false,
+        () = over(turning) => true,
+    };
+    shutdown.cancel();
+    let _ = serving.await;
+    daemon.stop();
+    anyhow::ensure!(!broke_down, "the loop broke down; jobs go on, and a new start takes them up");
+    tracing::info!("ended; jobs go on");
+    Ok(())
+}
+
+/// Whoever started an embedded server waits for this line.
+fn tell_ready() {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "ready").and_then(|()| out.flush());
+}
+
+async fn told_to_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn over(turning: JoinHandle<()>) {
+    if let Err(error) = turning.await {
+        tracing::error!(error = %error, "the loop broke down");
+    }
+}
+
+/// Completes when no job is left and nobody has come for a while.
+async fn abandoned(daemon: &Daemon, activity: &Activity) {
+    let mut quiet = None;
+    loop {
+        tokio::time::sleep(EMBEDDED_PATIENCE).await;
+        let jobs = daemon.inbox.look(berth_engine::Engine::live_jobs).await;
+        let now = activity.quiet_since().filter(|_| jobs == Some(0));
+        if now.is_some() && now == quiet {
+            return;
+        }
+        quiet = now;
+    }
+}

@@ -1,0 +1,50 @@
+//! Errors of other rooms, as clients are told them.
+
+use berth_api::{ErrorBody, ErrorCode};
+use berth_engine::Refusal;
+use berth_policy_host::Denial;
+use berth_store::StoreError;
+
+use crate::daemon::CommandError;
+
+/// The store could not be read or written.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+pub fn store(error: StoreError) -> ErrorBody {
+    tracing::error!(error = %error, "store");
+    let code = if error.may_pass() { ErrorCode::Unavailable } else { ErrorCode::Internal };
+    ErrorBody::new(code, error.to_string())
+}
+
+/// A command had no success.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+pub fn command(error: CommandError) -> ErrorBody {
+    let code = match &error {
+        CommandError::Stalled(_) => ErrorCode::Unavailable,
+        CommandError::Executor(_) => ErrorCode::Unable,
+        CommandError::Refused(refusal) => match refusal {
+            Refusal::NotLive(_) => ErrorCode::Conflict,
+            Refusal::State { .. } => ErrorCode::Conflict,
+            Refusal::UnknownDependency(_) | Refusal::ImpossibleDependency { .. } => ErrorCode::Invalid,
+            Refusal::TooLarge { .. } | Refusal::NoSuchNode { .. } | Refusal::Unable { .. } => {
+                ErrorCode::Unable
+            }
+            Refusal::UnknownExecutor(_) => ErrorCode::Invalid,
+        },
+    };
+    ErrorBody::new(code, error.to_string())
+}
+
+/// The auth policy said no.
+pub fn denied(denial: &Denial) -> ErrorBody {
+    let code = match denial {
+        Denial::Unknown => ErrorCode::Unauthenticated,
+        Denial::Forbidden(_) => ErrorCode::Forbidden,
+        Denial::Unavailable(_) => ErrorCode::Unavailable,
+    };
+    ErrorBody::new(code, denial.to_string())
+}
+
+/// Berth is on its way out.
+pub fn stopping() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unavailable, "Berth is shutting down")
+}

@@ -1,0 +1,325 @@
+//! Jobs: accepting, listing, showing.
+
+use std::sync::Arc;
+
+use berth_api::{
+    ErrorBody, ErrorCode, JobDetail, JobList, JobQuery, JobRow, Reason, StateCount, Submit, Submitted, Why,
+};
+use berth_engine::{Answer, Command, LiveJob, LiveView};
+use berth_model::{ArrayRange, JobId, JobRef, StateKind, Submission, WaitReason};
+use berth_policy_host::JobRequest;
+use berth_server::{Caller, Scope};
+use berth_store::{ListQuery, TaskQuery};
+use tokio::sync::oneshot;
+
+use super::{Service, access, failures, rows, submit};
+use crate::daemon::now;
+
+/// The longest page of a list.
+const MOST_ROWS: u32 = 100_000;
+/// How many arrays of a page are shown with what their tasks do.
+const MOST_COUNTED: usize = 100;
+/// A page where no length is given.
+const USUAL_ROWS: u32 = 1000;
+
+impl Service {
+    pub(super) async fn accept(&self, who: &Caller, job: Submit) -> Result<Submitted, ErrorBody> {
+        access::needs(who, Scope::Submit)?;
+        let mut dependencies = Vec::new();
+        for (reference, kind, field) in submit::references(&job)? {
+            // How somebody else's job ends is nobody's business, so it is not there.
+            let found = self.seen(who, reference).await.map_err(|error| match error.code {
+                ErrorCode::NotFound => submit::unknown_dependency(reference, field),
+                _ => error,
+            })?;
+            dependencies.push((found.id, kind));
+        }
+        let ids: Vec<JobId> = dependencies.iter().map(|&(id, _)| id).collect();
+        let spec = submit::check(job, dependencies, &self.daemon.config.jobs, now())?;
+        let executor = self.executor_for(spec.executor.as_deref())?;
+        let able = self.daemon.registry.get(&executor).map(|executor| &executor.description().capabilities);
+        if let Some(what) = able.and_then(|able| submit::beyond(&spec, able)) {
+            let words = format!("executor {executor} cannot {what}");
+            return Err(ErrorBody::new(ErrorCode::Unable, words));
+        }
+        let mut wanted = JobRequest {
+            project: spec.project.clone(),
+            as_root: spec.root,
+            executor: Some(executor.clone()),
+            image: spec.image.clone(),
+            extensions: spec.extensions.keys().cloned().collect(),
+            ..JobRequest::default()
+        };
+        spec.volumes.iter().for_each(|volume| wanted.add_volume(volume));
+        let auth = &self.daemon.policies.auth;
+        let grant = auth
+            .authorise(now(), &who.identity, &wanted)
+            .await
+            .map_err(|denial| failures::denied(&denial))?;
+        if let Some(key) = spec.extensions.keys().find(|key| !grant.extensions.contains(*key)) {
+            let words = format!("option {key:?} is not granted to {}", who.identity.user);
+            return Err(ErrorBody::new(ErrorCode::Forbidden, words));
+        }
+        let tasks = spec.array.map(|range| range.tasks());
+        let by = who.identity.user.clone();
+        let ended = match ids.is_empty() {
+            true => Vec::new(),
+            false => self.daemon.store.state_of(&ids).await.map_err(failures::store)?,
+        };
+        let ended = ended.into_iter().filter(|(_, state)| state.is_end()).collect();
+        let submission = Arc::new(Submission { spec, owner: who.identity.clone(), grant, executor });
+        let answer = self.daemon.inbox.command(Command::Submit { submission, ended, by }).await;
+        match answer.map_err(failures::command)? {
+            Answer::Submitted(id) => Ok(Submitted { id: id.0, tasks }),
+            other => Err(ErrorBody::new(ErrorCode::Internal, format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// The executor that a job goes to.
+    fn executor_for(&self, asked: Option<&str>) -> Result<String, ErrorBody> {
+        let config = &self.daemon.config;
+        match asked {
+            None => Ok(config.default_executor().map(|executor| executor.name.clone()).unwrap_or_default()),
+            Some(name) if config.executors.iter().any(|executor| executor.name == name) => {
+                Ok(name.to_owned())
+            }
+            Some(name) => {
+                let names: Vec<&str> =
+                    config.executors.iter().map(|executor| executor.name.as_str()).collect();
+                let words = format!("executor {name:?} is not configured; there are {}", names.join(", "));
+                Err(ErrorBody::new(ErrorCode::Invalid, words))
+            }
+        }
+    }
+
+    pub(super) async fn list(&self, who: &Caller, query: JobQuery) -> Result<JobList, ErrorBody> {
+        let limit = query.limit.unwrap_or(USUAL_ROWS).clamp(1, MOST_ROWS);
+        let states = states(query.state.as_deref())?;
+        if let Some(array) = query.array {
+            return self.list_tasks(who, JobId(array), states, query.before, limit).await;
+        }
+        let owner = match (&query.user, who.identity.sees_everything()) {
+            (Some(user), _) if access::sees(who, user) => Some(user.clone()),
+            (Some(_), _) => return Ok(JobList::default()),
+            (None, true) => None,
+            (None, false) => Some(who.identity.user.clone()),
+        };
+        let query = ListQuery {
+            states,
+            owner,
+            project: query.project,
+            name: query.name.map(|name| format!("*{name}*")),
+            tag: query.tag,
+            before: query.before.map(JobId),
+            limit: Some(u64::from(limit)),
+            newest_first: true,
+            ..ListQuery::default()
+        };
+        let stored = self.daemon.store.list(query).await.map_err(failures::store)?;
+        let full = stored.len() >= limit as usize;
+        let next_before = stored.last().filter(|_| full).map(|row| row.id.0);
+        let mut jobs = Vec::with_capacity(stored.len());
+        let mut counted = 0;
+        for row in stored {
+            let counts = match row.array {
+                Some(range) if counted < MOST_COUNTED => {
+                    counted += 1;
+                    self.task_counts(row.id, range, row.state.kind()).await?
+                }
+                _ => Vec::new(),
+            };
+            jobs.push(JobRow { tasks: counts, ..rows::row(row) });
+        }
+        Ok(JobList { jobs, next_before })
+    }
+
+    /// How many tasks of an array are in which state.
+    async fn task_counts(
+        &self,
+        array: JobId,
+        range: ArrayRange,
+        state: StateKind,
+    ) -> Result<Vec<StateCount>, ErrorBody> {
+        let counts = TaskQuery { limit: Some(0), ..TaskQuery::default() };
+        let tasks = self.daemon.store.tasks_of(array, counts).await.map_err(failures::store)?;
+        Ok(rows::task_counts(range, state, &tasks.counts))
+    }
+
+    async fn list_tasks(
+        &self,
+        who: &Caller,
+        array: JobId,
+        states: Vec<StateKind>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<JobList, ErrorBody> {
+        let job = self.seen(who, JobRef { job: array, index: None }).await?;
+        let query = TaskQuery { states, ..TaskQuery::default() };
+        let tasks = self.daemon.store.tasks_of(job.id, query).await.map_err(failures::store)?;
+        let mut page = tasks.rows;
+        page.reverse();
+        page.retain(|row| before.is_none_or(|before| row.id.0 < before));
+        let full = page.len() > limit as usize;
+        page.truncate(limit as usize);
+        let next_before = page.last().filter(|_| full).map(|row| row.id.0);
+        Ok(JobList { jobs: page.into_iter().map(rows::row).collect(), next_before })
+    }
+
+    /// A job that the caller may see. For a task whose turn has not come, what its array says of it.
+    pub(super) async fn seen(&self, who: &Caller, job: JobRef) -> Result<LiveJob, ErrorBody> {
+        let missing = || access::no_such_job(&job.to_string());
+        let store = &self.daemon.store;
+        let id = store.resolve(job).await.map_err(failures::store)?.ok_or_else(missing)?;
+        let found = match store.live_job(id).await.map_err(failures::store)? {
+            Some(found) => found,
+            None => self.untouched_task(id, job).await?.ok_or_else(missing)?,
+        };
+        match access::sees(who, &found.owner) {
+            true => Ok(found),
+            false => Err(missing()),
+        }
+    }
+
+    /// A task that has not become a job, put together from its array.
+    async fn untouched_task(&self, id: JobId, job: JobRef) -> Result<Option<LiveJob>, ErrorBody> {
+        let array = match job.index {
+            Some(_) => job.job,
+            // By its number alone: it can only belong to the nearest job below.
+            None => {
+                let below = ListQuery {
+                    before: Some(id),
+                    limit: Some(1),
+                    newest_first: true,
+                    ..ListQuery::default()
+                };
+                let below = self.daemon.store.list(below).await.map_err(failures::store)?;
+                let Some(below) = below.first() else { return Ok(None) };
+                let tasks = below.array.map_or(0, |range| range.tasks());
+                if id.0 > below.id.0.saturating_add(tasks) {
+                    return Ok(None);
+                }
+                below.id
+            }
+        };
+        let Some(mut found) = self.daemon.store.live_job(array).await.map_err(failures::store)? else {
+            return Ok(None);
+        };
+        let position = id.0.saturating_sub(array.0).saturating_sub(1);
+        found.id = id;
+        found.task_of = Some((array, position));
+        if !found.moving.state.kind().is_end() {
+            found.moving.state = berth_model::JobState::Pending;
+        }
+        Ok(Some(found))
+    }
+
+    pub(super) async fn detail(&self, who: &Caller, job: JobRef) -> Result<JobDetail, ErrorBody> {
+        let found = self.seen(who, job).await?;
+        let store = &self.daemon.store;
+        let submission = store.submission(found.id).await.map_err(failures::store)?;
+        let submission = submission.ok_or_else(|| access::no_such_job(&job.to_string()))?;
+        let mut history = store.history(found.id).await.map_err(failures::store)?;
+        let most = self.daemon.config.jobs.history_limit as usize;
+        if history.len() > most {
+            history.drain(..history.len() - most);
+        }
+        let is_owner = who.identity.user == found.owner || access::administers(who);
+        let jobs = &self.daemon.config.jobs.directory;
+        let mut detail = rows::job_detail(&found, &submission, &history, jobs, is_owner);
+        if let Some(range) = found.array.filter(|_| found.task_of.is_none()) {
+            detail.row.tasks = self.task_counts(found.id, range, found.moving.state.kind()).await?;
+        }
+        Ok(detail)
+    }
+
+    pub(super) async fn reasons(&self, who: &Caller, job: JobRef) -> Result<Why, ErrorBody> {
+        let found = self.seen(who, job).await?;
+        let id = found.id;
+        // A task whose turn has not come waits for what its array waits for.
+        let asked = found.task_of.map_or(id, |(array, _)| array);
+        let view = self.daemon.inbox.look(move |engine| engine.view(id).or_else(|| engine.view(asked))).await;
+        let view = view.ok_or_else(|| self.not_now())?.unwrap_or_default();
+        let scheduler = match view.ask_policy {
+            true => self.scheduler_words(if found.task_of.is_some() { asked } else { id }).await,
+            false => None,
+        };
+        let policy = self.daemon.policies.scheduler.status();
+        Ok(why(&found, view, scheduler.map(|words| (policy.version, words))))
+    }
+
+    async fn scheduler_words(&self, id: JobId) -> Option<String> {
+        let (reply, words) = oneshot::channel();
+        self.daemon.policies.scheduler.explain(now(), id, move |words| {
+            let _ = reply.send(words);
+        });
+        words.await.ok().flatten()
+    }
+}
+
+fn why(job: &LiveJob, view: LiveView, scheduler: Option<(String, String)>) -> Why {
+    let mut reasons: Vec<WaitReason> = view.reasons;
+    let has_words = scheduler.is_some();
+    if let Some((policy, words)) = &scheduler {
+        reasons.push(WaitReason::Scheduler { policy: policy.clone(), words: words.clone() });
+    }
+    if has_words {
+        reasons.retain(|reason| *reason != WaitReason::NotPlannedYet);
+    }
+    let state = &job.moving.state;
+    let label = rows::label(job.id, job.task_of, job.array);
+    let summary = match (reasons.first(), state.kind()) {
+        (Some(first), StateKind::Held | StateKind::Pending) => format!("job {label} waits: {first}"),
+        // The words of an end begin with what it is.
+        (_, kind) if kind.is_end() => {
+            let words = rows::detail(state, job.moving.note.as_deref()).unwrap_or_default();
+            format!("job {label} {words}")
+        }
+        (_, kind) => match rows::detail(state, job.moving.note.as_deref()) {
+            Some(words) => format!("job {label} is {kind}: {words}"),
+            None => format!("job {label} is {kind}"),
+        },
+    };
+    Why {
+        id: job.id.0,
+        label,
+        state: state.kind().as_str().to_owned(),
+        summary,
+        reasons: reasons.iter().map(reason).collect(),
+        expected_start: view.expected_start.map(|at| at.to_string()),
+        scheduler: scheduler.map(|(policy, _)| policy),
+    }
+}
+
+fn reason(reason: &WaitReason) -> Reason {
+    let (kind, remedy) = match reason {
+        WaitReason::Held { .. } => ("held", Some("berth release lets it go")),
+        WaitReason::BeginTime { .. } => ("begin-time", None),
+        WaitReason::Dependency { .. } => ("dependency", Some("berth why on that job says how it stands")),
+        WaitReason::NoRoom { .. } => {
+            ("no-room", Some("it starts when enough ends there; asking for less helps sooner"))
+        }
+        WaitReason::ArrayBound { .. } => {
+            ("array-bound", Some("it starts when another task of its array ends"))
+        }
+        WaitReason::Scheduler { .. } => ("scheduler", None),
+        WaitReason::NotPlannedYet => ("not-planned-yet", None),
+        WaitReason::Unreachable { .. } => ("unreachable", Some("an operator has to look at that back end")),
+        WaitReason::GivenBack { .. } => ("given-back", Some("it is tried again by itself")),
+        WaitReason::Benched { .. } => ("benched", Some("an operator has to reload that plugin")),
+    };
+    Reason { kind: kind.to_owned(), text: reason.to_string(), remedy: remedy.map(str::to_owned) }
+}
+
+/// The states that a query names; all that have not ended where it names none.
+fn states(text: Option<&str>) -> Result<Vec<StateKind>, ErrorBody> {
+    match text.map(str::trim) {
+        None | Some("") => Ok(StateKind::ALL.into_iter().filter(|kind| !kind.is_end()).collect()),
+        Some("all") => Ok(Vec::new()),
+        Some(text) => text
+            .split(',')
+            .map(|word| {
+                word.trim().parse().map_err(|words: String| ErrorBody::new(ErrorCode::Invalid, words))
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,159 @@
+//! What the HTTP side asks for, done with the daemon's rooms. Rights are decided here.
+
+mod access;
+mod check;
+mod control;
+mod events;
+mod failures;
+mod jobs;
+mod operate;
+mod outputs;
+mod rows;
+mod submit;
+mod tokens;
+
+use std::sync::Arc;
+
+use berth_api::{
+    ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail, JobList, JobQuery, LogPart,
+    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, Submit, Submitted, TokenCreated, TokenRow,
+    UsageRow, Why,
+};
+use berth_model::JobRef;
+use berth_server::{Backend, ByteStream, Caller, Credentials, EventStream};
+
+use futures::StreamExt;
+
+use crate::{
+    activity::{Activity, UnderWay},
+    daemon::Daemon,
+};
+
+/// The daemon, as the HTTP side sees it.
+pub struct Service {
+    daemon: Arc<Daemon>,
+    activity: Activity,
+}
+
+impl Service {
+    pub fn new(daemon: Arc<Daemon>, activity: Activity) -> Self {
+        Self { daemon, activity }
+    }
+
+    /// Why the loop does not answer.
+    fn not_now(&self) -> ErrorBody {
+        match self.daemon.inbox.stalled() {
+            Some(words) => ErrorBody::new(ErrorCode::Unavailable, words),
+            None => failures::stopping(),
+        }
+    }
+}
+
+/// A stream that counts as under way until it is over.
+fn counted<T: Send + 'static>(
+    under_way: UnderWay,
+    stream: impl futures::Stream<Item = T> + Send + 'static,
+) -> std::pin::Pin<Box<dyn futures::Stream<Item = T> + Send>> {
+    stream
+        .inspect(move |_| {
+            let _ = &under_way;
+        })
+        .boxed()
+}
+
+#[async_trait::async_trait]
+impl Backend for Service {
+    async fn identify(&self, credentials: Credentials) -> Result<Caller, ErrorBody> {
+        // Every request begins with this.
+        let _under_way = self.activity.begin();
+        self.who(credentials).await
+    }
+
+    async fn info(&self, who: &Caller) -> Result<ServerInfo, ErrorBody> {
+        self.server_info(who).await
+    }
+
+    async fn submit(&self, who: &Caller, job: Submit) -> Result<Submitted, ErrorBody> {
+        self.accept(who, job).await
+    }
+
+    async fn jobs(&self, who: &Caller, query: JobQuery) -> Result<JobList, ErrorBody> {
+        self.list(who, query).await
+    }
+
+    async fn job(&self, who: &Caller, job: JobRef) -> Result<JobDetail, ErrorBody> {
+        self.detail(who, job).await
+    }
+
+    async fn why(&self, who: &Caller, job: JobRef) -> Result<Why, ErrorBody> {
+        self.reasons(who, job).await
+    }
+
+    async fn logs(&self, who: &Caller, job: JobRef, part: LogPart) -> Result<ByteStream, ErrorBody> {
+        let under_way = self.activity.begin();
+        Ok(counted(under_way, self.read_logs(who, job, part).await?))
+    }
+
+    async fn files(&self, who: &Caller, job: JobRef, path: String) -> Result<Vec<FileRow>, ErrorBody> {
+        self.list_files(who, job, &path).await
+    }
+
+    async fn file(&self, who: &Caller, job: JobRef, path: String) -> Result<(u64, ByteStream), ErrorBody> {
+        let under_way = self.activity.begin();
+        let (size, stream) = self.read_file(who, job, &path).await?;
+        Ok((size, counted(under_way, stream)))
+    }
+
+    async fn control(&self, who: &Caller, request: ControlRequest) -> Result<Vec<ControlResult>, ErrorBody> {
+        self.control_all(who, request).await
+    }
+
+    async fn events(&self, who: &Caller, after: Option<u64>) -> Result<EventStream, ErrorBody> {
+        let under_way = self.activity.begin();
+        Ok(counted(under_way, self.follow_events(who, after).await?))
+    }
+
+    async fn nodes(&self, _who: &Caller) -> Result<Vec<NodeRow>, ErrorBody> {
+        self.node_rows().await
+    }
+
+    async fn usage(
+        &self,
+        who: &Caller,
+        by: String,
+        since: Option<String>,
+    ) -> Result<Vec<UsageRow>, ErrorBody> {
+        self.used(who, &by, since.as_deref()).await
+    }
+
+    async fn plugins(&self, _who: &Caller) -> Result<Vec<PluginRow>, ErrorBody> {
+        Ok(self.plugin_rows())
+    }
+
+    async fn reload(&self, who: &Caller, plugin: String) -> Result<PluginRow, ErrorBody> {
+        self.reload_policy(who, plugin).await
+    }
+
+    async fn check(&self, who: &Caller, component: Vec<u8>) -> Result<PluginCheck, ErrorBody> {
+        access::needs_administrator(who)?;
+        let host = self.daemon.policies.host().clone();
+        let checked = tokio::task::spawn_blocking(move || check::check(&host, &component)).await;
+        checked.map_err(|_| failures::stopping())
+    }
+
+    async fn tokens(&self, who: &Caller) -> Result<Vec<TokenRow>, ErrorBody> {
+        self.list_tokens(who).await
+    }
+
+    async fn create_token(&self, who: &Caller, token: NewToken) -> Result<TokenCreated, ErrorBody> {
+        self.make_token(who, token).await
+    }
+
+    async fn revoke_token(&self, who: &Caller, id: u64) -> Result<(), ErrorBody> {
+        self.end_token(who, id).await
+    }
+
+    async fn metrics(&self, _who: &Caller) -> Result<String, ErrorBody> {
+        self.metrics_text().await
+    }
+}
