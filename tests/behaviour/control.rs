@@ -1,0 +1,187 @@
+//! What people do with jobs that are there.
+
+use std::fs;
+
+use berth_api::{ControlRequest, Controls, Submit};
+
+use crate::harness::{Berth, Process, eventually, sh};
+
+/// A job that writes its process's number, and that of a child, and stays.
+async fn with_child(berth: &Berth, name: &str) -> (u64, [Process; 2]) {
+    let pids = berth.path(name);
+    let job = berth
+        .submit(&format!("sleep 1000 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display()))
+        .await;
+    eventually("its processes", || async { pids.exists() }).await;
+    let text = fs::read_to_string(pids).unwrap();
+    let numbers: Vec<i32> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    (job, [Process(numbers[0]), Process(numbers[1])])
+}
+
+#[tokio::test]
+async fn killing_a_job_ends_all_its_processes() {
+    let berth = Berth::start().await;
+    let (job, processes) = with_child(&berth, "pids").await;
+    berth.cli(["kill", &job.to_string()]).await.ok();
+    let row = berth.end_of(job).await;
+    assert_eq!((row.state.as_str(), row.exit_code), ("killed", Some(143)));
+    assert!(row.detail.as_ref().unwrap().contains("killed by"), "{row:?}");
+    for process in processes {
+        eventually("its end", || async { process.state().is_none() }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_listen_is_killed_after_its_grace() {
+    let berth = Berth::start().await;
+    let ready = berth.path("ready");
+    let script = format!("trap '' TERM; touch {}; while :; do sleep 0.05; done", ready.display());
+    let job = berth.submit_job(Submit { grace: Some("200ms".into()), ..sh(&script) }).await;
+    eventually("its trap", || async { ready.exists() }).await;
+    berth.done(Controls::Kill, job).await;
+    let row = berth.end_of(job).await;
+    assert_eq!((row.state.as_str(), row.exit_code), ("killed", Some(137)));
+}
+
+#[tokio::test]
+async fn a_job_that_has_not_started_is_killed_at_once() {
+    let berth = Berth::start().await;
+    let job = berth.submit_job(Submit { hold: true, ..sh("true") }).await;
+    berth.done(Controls::Kill, job).await;
+    let row = berth.end_of(job).await;
+    assert_eq!((row.state.as_str(), row.exit_code, row.started), ("killed", Some(137), None));
+    let again = berth.control(Controls::Kill, job).await;
+    assert!(again.done && again.message.unwrap().contains("ended already"), "killing twice is no error");
+}
+
+#[tokio::test]
+async fn a_suspended_job_stands_still_with_all_its_processes_and_goes_on() {
+    let berth = Berth::start().await;
+    let (job, processes) = with_child(&berth, "pids").await;
+    berth.cli(["suspend", &job.to_string()]).await.ok();
+    berth.wait_for(job, "suspended").await;
+    for process in processes {
+        eventually("a halt", || async { process.state() == Some('T') }).await;
+    }
+    berth.cli(["resume", &job.to_string()]).await.ok();
+    berth.wait_for(job, "running").await;
+    for process in processes {
+        eventually("its going on", || async { process.state() != Some('T') }).await;
+    }
+    berth.done(Controls::Kill, job).await;
+    assert_eq!(berth.end_of(job).await.state, "killed");
+}
+
+#[tokio::test]
+async fn a_suspended_job_can_be_killed() {
+    let berth = Berth::start().await;
+    let (job, processes) = with_child(&berth, "pids").await;
+    berth.done(Controls::Suspend, job).await;
+    berth.done(Controls::Kill, job).await;
+    assert_eq!(berth.end_of(job).await.state, "killed");
+    for process in processes {
+        eventually("its end", || async { process.state().is_none() }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_held_job_starts_when_it_is_released() {
+    let berth = Berth::start().await;
+    let job = berth.submit_job(Submit { hold: true, ..sh("true") }).await;
+    let other = berth.submit("true").await;
+    berth.succeeds(other).await;
+    assert_eq!(berth.job(job).await.row.state, "held");
+    berth.cli(["release", &job.to_string()]).await.ok();
+    berth.succeeds(job).await;
+}
+
+#[tokio::test]
+async fn a_pending_job_can_be_held() {
+    let berth = Berth::with(|setup| setup.cpus = 1).await;
+    let first = berth.submit("sleep 1000").await;
+    berth.wait_for(first, "running").await;
+    let second = berth.submit("true").await;
+    berth.cli(["hold", &second.to_string()]).await.ok();
+    berth.wait_for(second, "held").await;
+    berth.done(Controls::Kill, first).await;
+    berth.end_of(first).await;
+    let third = berth.submit("true").await;
+    berth.succeeds(third).await;
+    assert_eq!(berth.job(second).await.row.state, "held");
+}
+
+#[tokio::test]
+async fn an_ended_job_runs_again_under_its_number() {
+    let berth = Berth::start().await;
+    let job = berth.submit("echo attempt $BERTH_ATTEMPT; [ $BERTH_ATTEMPT = 2 ]").await;
+    assert_eq!(berth.end_of(job).await.state, "failed");
+    berth.cli(["rerun", &job.to_string()]).await.ok();
+    let row = berth.succeeds(job).await;
+    assert_eq!((row.attempt, row.exit_code), (2, Some(0)));
+    assert_eq!(berth.log(job).await, "attempt 2\n");
+    let directory = berth.job(job).await.directory;
+    assert_eq!(fs::read_to_string(format!("{directory}/stdout")).unwrap(), "attempt 1\n");
+}
+
+#[tokio::test]
+async fn a_running_job_is_ended_before_it_runs_again() {
+    let berth = Berth::start().await;
+    let trace = berth.path("trace");
+    let script = format!("echo start >> {0}; [ $BERTH_ATTEMPT = 2 ] || exec sleep 1000", trace.display());
+    let job = berth.submit(&script).await;
+    berth.wait_for(job, "running").await;
+    eventually("its line", || async { trace.exists() }).await;
+    berth.done(Controls::Rerun, job).await;
+    let row = berth.succeeds(job).await;
+    assert_eq!(row.attempt, 2);
+    assert_eq!(fs::read_to_string(trace).unwrap(), "start\nstart\n");
+}
+
+#[tokio::test]
+async fn a_signal_reaches_the_job() {
+    let berth = Berth::start().await;
+    let ready = berth.path("ready");
+    let script =
+        format!("trap 'echo got it; exit 0' USR1; touch {}; while :; do sleep 0.02; done", ready.display());
+    let job = berth.submit(&script).await;
+    eventually("its trap", || async { ready.exists() }).await;
+    berth.cli(["signal", "USR1", &job.to_string()]).await.ok();
+    berth.succeeds(job).await;
+    assert_eq!(berth.log(job).await, "got it\n");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_state_is_refused_with_the_reason() {
+    let berth = Berth::start().await;
+    let held = berth.submit_job(Submit { hold: true, ..sh("true") }).await;
+    for (action, words) in [(Controls::Suspend, "held"), (Controls::Signal, "")] {
+        let request =
+            ControlRequest { action, jobs: vec![held.to_string()], user: None, tag: None, signal: Some(10) };
+        let result = berth.client().control(&request).await.unwrap().remove(0);
+        assert!(!result.done && result.message.as_ref().unwrap().contains(words), "{result:?}");
+    }
+    assert_eq!(berth.cli(["kill", "4711"]).await.code, 1);
+}
+
+#[tokio::test]
+async fn all_of_ones_jobs_with_a_tag_are_killed_in_one_go() {
+    let berth = Berth::start().await;
+    let tagged = |tag: &str| Submit { hold: true, tags: vec![tag.into()], ..sh("true") };
+    let (first, second) = (berth.submit_job(tagged("old")).await, berth.submit_job(tagged("old")).await);
+    let kept = berth.submit_job(tagged("new")).await;
+    let user = berth.job(kept).await.row.user;
+    berth.cli(["kill", "--user", &user, "--tag", "old"]).await.ok();
+    for job in [first, second] {
+        assert_eq!(berth.end_of(job).await.state, "killed");
+    }
+    assert_eq!(berth.job(kept).await.row.state, "held");
+}
+
+#[tokio::test]
+async fn a_job_is_ended_at_its_time_limit() {
+    let berth = Berth::start().await;
+    let job = berth.submit_job(Submit { time: Some("300ms".into()), ..sh("sleep 1000") }).await;
+    let row = berth.end_of(job).await;
+    assert_eq!(row.state, "killed");
+    assert!(row.detail.as_ref().unwrap().contains("time limit"), "{row:?}");
+}

@@ -1,0 +1,21 @@
+//! What Berth does for people, shown with the program itself: each test starts one as a user would.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod arrays;
+mod control;
+mod dependencies;
+mod events;
+mod faults;
+mod jobs;
+mod load;
+mod policies;
+mod refusals;
+mod running;
+mod scripts;
+mod tokens;
+mod users;
+mod waiting;

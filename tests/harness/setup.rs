@@ -1,0 +1,61 @@
+//! What stands in a test's berth.toml.
+
+use std::path::{Path, PathBuf};
+
+/// A configuration for one test.
+pub struct Setup {
+    folder: PathBuf,
+    /// The folder of the server's state.
+    pub state: PathBuf,
+    /// The CPUs that may be allocated.
+    pub cpus: u32,
+    /// The memory that may be allocated.
+    pub memory: &'static str,
+    /// The executors' tables; one of this machine where it is empty.
+    pub executors: String,
+    /// Lines for `[server]`.
+    pub server: String,
+    /// Lines for `[jobs]`.
+    pub jobs: String,
+    /// Whole tables.
+    pub more: String,
+}
+
+impl Setup {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            state: folder.join("state"),
+            cpus: 4,
+            memory: "4G",
+            executors: String::new(),
+            server: String::new(),
+            jobs: String::new(),
+            more: String::new(),
+        }
+    }
+
+    /// Has this component decide which jobs start.
+    pub fn scheduler(&mut self, component: &Path) {
+        self.more += &format!("[scheduler]\npolicy = {component:?}\n");
+    }
+
+    /// Nodes that are simulated, on which jobs end at once.
+    pub fn fake(&mut self, keys: &str) {
+        self.executors += &format!("[executors.fake]\n{keys}\n");
+    }
+
+    /// The file.
+    pub(super) fn text(&self) -> String {
+        let Self { folder, state, cpus, memory, executors, server, jobs, more } = self;
+        let local = format!("[executors.local]\ncpus = {cpus}\nmemory = {memory:?}\n");
+        let executors = if executors.is_empty() { &local } else { executors };
+        format!(
+            "[cluster]\nname = \"berth-t\"\nstate = {state:?}\n\
+             [server]\nsocket = {socket:?}\nsocket-mode = \"0666\"\n{server}\n\
+             [jobs]\ndirectory = {directory:?}\n{jobs}\n{executors}\n{more}\n",
+            socket = folder.join("s"),
+            directory = folder.join("jobs"),
+        )
+    }
+}
