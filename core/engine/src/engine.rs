@@ -108,6 +108,7 @@ impl Engine {
             Input::LaunchAnswered { job, attempt, answer } => self.on_launch_answered(job, attempt, answer),
             Input::Reported(report) => self.on_report(report),
             Input::Reconciled { job, attempt, truth } => self.on_reconciled(job, attempt, truth),
+            Input::Listed { executor, attempts } => self.on_listed(&executor, &attempts),
             Input::Planned(plan) => self.on_plan(plan),
             Input::PlanFailed { snapshot } => self.on_plan_failed(snapshot),
             Input::PolicyRebuilt => self.telling.start_over(),
@@ -248,10 +249,11 @@ impl Engine {
         let attached = run.network.is_some() || run.launch == LaunchStep::AwaitsNetwork;
         // What was sent ahead and waits there still has nothing to give back; its place in the line goes
         // when its turn comes.
-        if !run.ahead {
+        let gives_back = !run.ahead;
+        let room_before = self.nodes.free_on(node);
+        if gives_back {
             self.nodes.release(node, &needs);
         }
-        self.telling.wanted = true;
         if attached {
             self.out.effects.push(Effect::ReleaseNetwork { job: id });
         }
@@ -262,7 +264,9 @@ impl Engine {
                 (false, None) => {}
             }
         }
-        self.take_over(node);
+        let only_sisters = self.take_over(node, self.array_of(id));
+        // Where a sister task has the room now, whatever a policy may count is as it was.
+        self.telling.wanted |= !(gives_back && only_sisters && self.nodes.free_on(node) == room_before);
     }
 
     /// Ends a job: writes it, tells the back end to forget it, and takes it out of memory.

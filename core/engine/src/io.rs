@@ -65,6 +65,13 @@ pub enum Input {
         /// What is known.
         truth: Reconciled,
     },
+    /// All attempts of this cluster that an executor's back end has.
+    Listed {
+        /// Its name.
+        executor: String,
+        /// The attempts.
+        attempts: Vec<(JobId, Attempt)>,
+    },
     /// The scheduler policy's answer.
     Planned(Plan),
     /// The scheduler policy could not answer this request; it is to be asked anew.
@@ -395,6 +402,11 @@ pub enum Effect {
         executor: String,
         /// The attempts.
         attempts: Vec<(JobId, Attempt)>,
+    },
+    /// Find out which attempts there are.
+    List {
+        /// With this executor.
+        executor: String,
     },
     /// The end of these is durable; the back end may forget them.
     Forget {

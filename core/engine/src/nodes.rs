@@ -247,6 +247,11 @@ impl Nodes {
         }
     }
 
+    /// What is free on a node at the moment.
+    pub(crate) fn free_on(&self, id: NodeId) -> Option<Resources> {
+        self.node(id).map(Node::free)
+    }
+
     /// The open node with the lowest number on which `needs` fits now.
     pub(crate) fn first_fit(&self, placement: PlacementId, needs: &Resources) -> Option<NodeId> {
         let fits =

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use berth_model::{JobId, UtcMs};
 
-use crate::{Engine, LaunchOrder, NodeId};
+use crate::{Engine, LaunchOrder, NodeId, job::Kind};
 
 /// How much work may be with the back end beyond its room, in milliseconds.
 const WINDOW_MS: u64 = 50;
@@ -109,23 +109,37 @@ impl Engine {
         true
     }
 
-    /// Room has become free on a node: those that were sent ahead take it over, oldest first.
-    pub(crate) fn take_over(&mut self, node: NodeId) {
+    /// Room has become free on a node: those that were sent ahead take it over, oldest first. Whether all that
+    /// did are tasks of `array`, and there were any.
+    pub(crate) fn take_over(&mut self, node: NodeId, array: Option<JobId>) -> bool {
+        let mut took = 0_usize;
+        let mut others = false;
         while let Some(task) = self.nodes.first_ahead(node) {
             let waits = self.jobs.get(&task).and_then(|job| job.run.as_ref());
             let waits = waits.is_some_and(|run| run.ahead && run.node == node);
             let needs = self.jobs.get(&task).map(|job| job.needs).unwrap_or_default();
             if waits && !self.nodes.allocate(node, &needs) {
-                return;
+                break;
             }
             self.nodes.drop_first_ahead(node);
             if !waits {
                 continue;
             }
+            took += 1;
+            others |= self.array_of(task) != array;
             if let Some(run) = self.jobs.get_mut(&task).and_then(|job| job.run.as_mut()) {
                 run.ahead = false;
             }
             self.touch(task);
+        }
+        took > 0 && array.is_some() && !others
+    }
+
+    /// The array that a live task belongs to.
+    pub(crate) fn array_of(&self, task: JobId) -> Option<JobId> {
+        match self.jobs.get(&task)?.kind {
+            Kind::Task { array, .. } => Some(array),
+            Kind::Plain | Kind::Array(_) => None,
         }
     }
 

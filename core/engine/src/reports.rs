@@ -47,6 +47,19 @@ impl Engine {
         if !attempts.is_empty() {
             self.out.effects.push(Effect::Reconcile { executor: executor.to_owned(), attempts });
         }
+        self.out.effects.push(Effect::List { executor: executor.to_owned() });
+    }
+
+    /// Of attempts that are over for the engine, a crash may have come between the end and the word that the
+    /// back end may forget it. One that still runs is left alone there, and dealt with when it is reported.
+    pub(crate) fn on_listed(&mut self, executor: &str, attempts: &[(JobId, Attempt)]) {
+        for &(id, attempt) in attempts {
+            let live = self.jobs.get(&id).is_some_and(|job| job.attempt == attempt);
+            if !live && self.lost.get(&id) != Some(&attempt) {
+                let attempt = self.attempt_name(id, attempt);
+                self.forget(executor.to_owned(), attempt);
+            }
+        }
     }
 
     pub(crate) fn on_launch_answered(&mut self, id: JobId, attempt: Attempt, answer: LaunchAnswer) {

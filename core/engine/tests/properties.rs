@@ -251,6 +251,9 @@ proptest! {
         prop_assert!(site.back_end.running().is_empty());
         let unfinished: Vec<_> = site.store.jobs().filter(|job| !job.moving.state.kind().is_end()).collect();
         prop_assert!(unfinished.is_empty(), "{unfinished:?}");
+        let lost = |job| matches!(site.store.state(job), Some(JobState::Ended { end }) if matches!(**end, End::Lost { .. }));
+        let left: Vec<_> = site.back_end.attempts().into_iter().filter(|&(job, _)| !lost(job)).collect();
+        prop_assert!(left.is_empty(), "the back end still keeps {left:?}");
     }
 
     #[test]

@@ -465,6 +465,61 @@ fn short_tasks_are_sent_ahead_and_run_in_the_room_there_is() {
 }
 
 #[test]
+fn no_plan_is_asked_for_while_sisters_take_the_room_over() {
+    let mut site = Site::that_queues(2);
+    let array = site.submit(array("1-400"));
+    let mut plans = Vec::new();
+    while site.state(array) != StateKind::Succeeded {
+        site.settle_all();
+        plans.push(site.policy.asked);
+        let reports = site.back_end.finish_all(0, site.now);
+        site.inbox.extend(reports);
+    }
+    let without = plans.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert!(without > 150, "of {} steps only {without} went without a plan", plans.len());
+}
+
+#[test]
+fn a_plan_is_asked_for_when_the_room_was_not_a_sisters() {
+    let mut site = Site::that_queues(2);
+    let other = site.submit(job());
+    let array = site.submit(array("1-400"));
+    let tasks_end = |site: &mut Site| {
+        site.settle_all();
+        for one in site.back_end.running().into_iter().filter(|one| *one != name(other, first())) {
+            let reports = site.back_end.finish(&one, 0, site.now);
+            site.inbox.extend(reports);
+        }
+        site.settle_all();
+    };
+    let mut asked = 0;
+    for _ in 0..20 {
+        asked = site.policy.asked;
+        tasks_end(&mut site);
+    }
+    assert_eq!(site.policy.asked, asked, "sisters follow each other");
+    let reports = site.back_end.finish(&name(other, first()), 0, site.now);
+    site.inbox.extend(reports);
+    site.settle_all();
+    assert!(site.policy.asked > asked);
+    site.run_dry(0);
+    assert_eq!(site.state(array), StateKind::Succeeded);
+}
+
+#[test]
+fn what_a_crash_kept_from_being_forgotten_is_forgotten_at_the_next_start() {
+    let mut site = Site::with_nodes(&[1]);
+    let job = site.submit(job());
+    site.settle_all();
+    let ended = site.back_end.finish_all(0, site.now).remove(0);
+    site.crash(Some(ended), true, 0);
+    assert_eq!(site.state(job), StateKind::Succeeded);
+    assert_eq!(site.back_end.attempts().len(), 1, "nobody has said that it may be forgotten");
+    site.settle_all();
+    assert_eq!(site.back_end.attempts(), []);
+}
+
+#[test]
 fn long_tasks_are_not_sent_ahead() {
     let mut site = Site::that_queues(2);
     let array = site.submit(array("1-20"));

@@ -27,6 +27,13 @@ pub enum HostEvent {
         /// The truths, in order.
         answer: Result<Vec<Truth>, CallError>,
     },
+    /// All attempts of this cluster that the back end has. Tried until it answers.
+    Listed {
+        /// Which executor.
+        executor: Arc<str>,
+        /// The attempts, or the plugin's fault.
+        answer: Result<Vec<AttemptName>, CallError>,
+    },
     /// Something was asked of an attempt. `Terminate` is tried again a number of times before an
     /// error comes; what it does to the attempt is reported.
     ControlAnswered {
@@ -92,6 +99,7 @@ impl HostEvent {
         match self {
             Self::LaunchAnswered { executor, .. }
             | Self::Reconciled { executor, .. }
+            | Self::Listed { executor, .. }
             | Self::ControlAnswered { executor, .. }
             | Self::Removed { executor, .. }
             | Self::Reports { executor, .. }

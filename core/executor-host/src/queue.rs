@@ -12,6 +12,7 @@ use berth_executor_api::{Action, AttemptName, Launch};
 pub(crate) enum Order {
     Launch(Arc<Vec<Launch>>),
     Reconcile(Arc<Vec<AttemptName>>),
+    List,
     Control(AttemptName, Action),
     Remove(Arc<Vec<AttemptName>>),
 }
@@ -22,13 +23,17 @@ impl Order {
             Self::Launch(batch) => batch.iter().map(|launch| launch.attempt.clone()).collect(),
             Self::Reconcile(attempts) | Self::Remove(attempts) => attempts.to_vec(),
             Self::Control(attempt, _) => vec![attempt.clone()],
+            Self::List => Vec::new(),
         }
     }
 
     /// What is tried again until the back end answers. A launch is not: Berth reconciles first.
     pub(crate) fn is_patient(&self) -> bool {
         match self {
-            Self::Reconcile(_) | Self::Remove(_) | Self::Control(_, Action::Terminate { .. }) => true,
+            Self::Reconcile(_)
+            | Self::List
+            | Self::Remove(_)
+            | Self::Control(_, Action::Terminate { .. }) => true,
             Self::Launch(_) | Self::Control(..) => false,
         }
     }

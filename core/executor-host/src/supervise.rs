@@ -13,7 +13,7 @@ use std::{
 };
 
 use berth_executor_api::{
-    Action, Capabilities, ExecutorError, Launched, Node, Report, SharedExecutor, Truth, UtcMs,
+    Action, AttemptName, Capabilities, ExecutorError, Launched, Node, Report, SharedExecutor, Truth, UtcMs,
 };
 use futures::{
     FutureExt, StreamExt,
@@ -40,6 +40,7 @@ const REPORTS_AT_ONCE: usize = 1024;
 enum Done {
     Launched(Ticket, Result<Vec<Launched>, CallError>),
     Reconciled(Ticket, Result<Vec<Truth>, CallError>),
+    Listed(Ticket, Result<Vec<AttemptName>, CallError>),
     Told(Ticket, Result<(), CallError>),
     /// Of which probe.
     Probed(u64, Result<Vec<Node>, CallError>),
@@ -203,6 +204,14 @@ impl Supervisor {
                 let work = self.caller.call("reconcile", reconcile, ask);
                 work.map(|answer| Done::Reconciled(ticket, answer)).boxed()
             }
+            Order::List => {
+                self.others_under_way += 1;
+                let ask = async move { executor.attempts().await };
+                self.caller
+                    .call("attempts", reconcile, ask)
+                    .map(|answer| Done::Listed(ticket, answer))
+                    .boxed()
+            }
             Order::Control(attempt, action) => {
                 self.others_under_way += 1;
                 let ask = async move { executor.control(&attempt, action).await };
@@ -251,6 +260,17 @@ impl Supervisor {
                         self.queue.finish(&ticket);
                         let (executor, attempts) = (self.name(), ticket.attempts);
                         self.outgoing.push(HostEvent::Reconciled { executor, attempts, answer: Ok(truths) });
+                    }
+                }
+            }
+            Done::Listed(ticket, answer) => {
+                self.others_under_way -= 1;
+                self.note(answer.as_ref().err());
+                match answer {
+                    Err(error) => self.retry_or_answer(ticket, error),
+                    Ok(attempts) => {
+                        self.queue.finish(&ticket);
+                        self.outgoing.push(HostEvent::Listed { executor: self.name(), answer: Ok(attempts) });
                     }
                 }
             }
@@ -313,6 +333,10 @@ impl Supervisor {
         let executor = self.name();
         match ticket.order {
             Order::Control(..) | Order::Remove(_) => self.answer_told(ticket, Err(error)),
+            Order::List => {
+                self.queue.finish(&ticket);
+                self.outgoing.push(HostEvent::Listed { executor, answer: Err(error) });
+            }
             Order::Launch(_) => {
                 self.queue.finish(&ticket);
                 let (attempts, answer) = (ticket.attempts, Err(error));

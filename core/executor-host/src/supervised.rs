@@ -107,6 +107,11 @@ impl Supervised {
         }
     }
 
+    /// Asks which attempts the back end has, answered by [`HostEvent::Listed`] as soon as it can be asked.
+    pub fn list(&self) {
+        self.order(Order::List);
+    }
+
     /// Asks something of an attempt, answered by [`HostEvent::ControlAnswered`]. While the back end is
     /// away a termination waits; everything else is answered at once.
     pub fn control(&self, attempt: AttemptName, action: Action) {

@@ -119,6 +119,15 @@ pub trait Executor: Send + Sync {
     /// back end could not be asked.
     async fn reconcile(&self, attempts: &[AttemptName]) -> Result<Vec<Truth>, ExecutorError>;
 
+    /// All attempts of this cluster that the back end has, however they stand, in no particular order.
+    ///
+    /// Asked at the start and after each reconnect. Those whose ends are on record and of which a crash kept
+    /// Berth from saying so are then removed.
+    ///
+    /// # Errors
+    /// `Unreachable`; it is asked again later.
+    async fn attempts(&self) -> Result<Vec<AttemptName>, ExecutorError>;
+
     /// Asks the attempt to do something; its reports tell when it has. An attempt that has ended, or
     /// was never known, is not an error for `Terminate`.
     ///

@@ -14,7 +14,7 @@ mod turn;
 mod watch;
 
 use std::{
-    collections::HashMap, fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration,
+    collections::{BTreeMap, HashMap}, fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration,
 };
 
 use anyhow::Context;
@@ -103,7 +103,9 @@ impl Daemon {
             asked_at: None,
             plan_took: Duration::ZERO,
             held: Vec::new(),
-            held_since: None,
+            held_until: None,
+            forgotten: BTreeMap::new(),
+            ended_at: None,
         };
         let turning = tokio::spawn(turn.run(messages, host_events, stopped));
         let started = now();

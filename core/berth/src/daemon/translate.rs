@@ -31,6 +31,10 @@ pub fn inputs(cluster: &str, abilities: impl Fn(&str) -> Abilities, event: HostE
         HostEvent::Back { executor } | HostEvent::ReconcileNeeded { executor, .. } => {
             vec![Input::Back { executor: executor.to_string() }]
         }
+        HostEvent::Listed { executor, answer } => {
+            let attempts = answer.unwrap_or_default().iter().filter_map(known).collect();
+            vec![Input::Listed { executor: executor.to_string(), attempts }]
+        }
         HostEvent::ControlAnswered { .. } | HostEvent::Removed { .. } => Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! The loop: take what waits, step, write in one transaction, and only then let the effects out.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -27,8 +27,11 @@ const MOST_PER_TURN: usize = 4096;
 /// How long a step waits for a plan that might come at once.
 const PLAN_AT_ONCE: Duration = Duration::from_millis(1);
 
-/// How long changes may wait for others that nobody outside waits for.
+/// How long changes may wait for others where nobody outside waits for them.
 const HELD_AT_MOST: Duration = Duration::from_millis(1);
+
+/// The same while jobs end all the time: the last end but one is no older than this.
+const HELD_IN_FLOW: Duration = Duration::from_millis(5);
 
 /// How long to wait before a transaction that failed is tried again.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
@@ -59,8 +62,12 @@ pub struct Turn {
     pub(super) plan_took: Duration,
     /// Changes from which no effect follows yet: they go into the next transaction.
     pub(super) held: Vec<Change>,
-    /// Since when there have been any.
-    pub(super) held_since: Option<Instant>,
+    /// Until when they may wait, if there are any.
+    pub(super) held_until: Option<Instant>,
+    /// What executors may forget once the held changes are durable.
+    pub(super) forgotten: BTreeMap<String, Vec<AttemptName>>,
+    /// When a job ended last.
+    pub(super) ended_at: Option<Instant>,
 }
 
 /// What a turn takes in.
@@ -89,7 +96,7 @@ impl Turn {
                 taken = take_host(&mut host) => taken,
                 Some(event) = self.plans.recv() => Taken::Plan(event),
                 () = until(wake_at) => Taken::Due,
-                () = held_long_enough(self.held_since) => Taken::Write,
+                () = held_long_enough(self.held_until) => Taken::Write,
                 _ = stop.wait_for(|stop| *stop) => Taken::Closed,
             };
             let mut inputs: Vec<Input> = match taken {
@@ -104,7 +111,7 @@ impl Turn {
             };
             self.take_what_waits(&mut inputs, &mut messages, &mut host);
             if inputs.is_empty() {
-                if self.held_since.is_some_and(|since| since.elapsed() >= HELD_AT_MOST) {
+                if self.has_held_enough() {
                     self.write_held().await;
                 }
             } else {
@@ -136,8 +143,8 @@ impl Turn {
     ///
     /// A plan changes nothing outside, so it is asked for before the step is written; one that comes at
     /// once is taken into the same transaction. That saves a commit where jobs follow each other. So does it
-    /// to hold changes from which nothing follows, such as that a job runs: the back end is asked about them
-    /// after a crash anyway, and where jobs are short their ends come before the millisecond is over.
+    /// to hold changes from which nothing follows but that the back end may forget something: that a job
+    /// runs, or has ended. The back end keeps that until it is told, and is asked about it after a crash.
     async fn turn(&mut self, inputs: Vec<Input>) -> Option<UtcMs> {
         let mut outcome = self.engine.step(now(), inputs);
         if self.ask_for_plan(&mut outcome)
@@ -150,29 +157,50 @@ impl Turn {
             self.ask_for_plan(&mut outcome);
         }
         let Outcome { changes, effects, wake_at } = outcome;
-        if !changes.is_empty() {
+        let mut at_once = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Forget { executor, attempts } => {
+                    self.forgotten.entry(executor).or_default().extend(attempts);
+                }
+                effect => at_once.push(effect),
+            }
+        }
+        if !changes.is_empty() || !self.forgotten.is_empty() {
+            self.hold();
             self.remember(&changes);
             self.held.extend(changes);
-            self.held_since.get_or_insert_with(Instant::now);
         }
-        if !effects.is_empty() || self.held_since.is_some_and(|since| since.elapsed() >= HELD_AT_MOST) {
+        if !at_once.is_empty() || self.has_held_enough() {
             self.write_held().await;
         }
-        for effect in effects {
+        for effect in at_once {
             self.carry_out(effect);
         }
         wake_at
     }
 
-    /// Passes a request for a plan on; whether there was one.
+    /// Sets how long what is held may wait, where it is not set yet.
+    fn hold(&mut self) {
+        let now = Instant::now();
+        let in_flow = self.ended_at.is_some_and(|at| now.duration_since(at) <= HELD_IN_FLOW);
+        let longest = if in_flow { HELD_IN_FLOW } else { HELD_AT_MOST };
+        self.held_until.get_or_insert(now + longest);
+    }
+
+    fn has_held_enough(&self) -> bool {
+        self.held_until.is_some_and(|until| until <= Instant::now())
+    }
+
+    /// Passes a request for a plan on; whether there was one that may start something.
     fn ask_for_plan(&mut self, outcome: &mut Outcome) -> bool {
         let asked = outcome.effects.iter().position(|effect| matches!(effect, Effect::AskPlan(_)));
         let Some(asked) = asked else { return false };
-        if let Effect::AskPlan(request) = outcome.effects.remove(asked) {
-            self.asked_at = Some(Instant::now());
-            self.policies.scheduler.plan(*request);
-        }
-        true
+        let Effect::AskPlan(request) = outcome.effects.remove(asked) else { return false };
+        let has_room = request.room.iter().any(|room| room.free.cpu_millis > 0);
+        self.asked_at = Some(Instant::now());
+        self.policies.scheduler.plan(*request);
+        has_room
     }
 
     /// Waits a moment for the plan, unless the last one took longer than that.
@@ -195,17 +223,25 @@ impl Turn {
         for change in changes {
             match change {
                 Change::Added { job, submission } => self.launches.remember(job.id, submission),
-                Change::Updated { job, now } if now.state.kind().is_end() => self.launches.forget(*job),
+                Change::Updated { job, now } if now.state.kind().is_end() => {
+                    self.launches.forget(*job);
+                    self.ended_at = Some(Instant::now());
+                }
                 _ => {}
             }
         }
     }
 
     async fn write_held(&mut self) {
-        self.held_since = None;
+        self.held_until = None;
         if !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
             self.write(Batch::from(held)).await;
+        }
+        for (executor, attempts) in std::mem::take(&mut self.forgotten) {
+            if let Some(executor) = self.registry.get(&executor) {
+                executor.remove(&attempts);
+            }
         }
     }
 
@@ -306,11 +342,13 @@ impl Turn {
                 self.control(&executor, attempt, action, token);
             }
             Effect::Reconcile { executor, attempts } => self.reconcile(&executor, &attempts),
-            Effect::Forget { executor, attempts } => {
+            Effect::List { executor } => {
                 if let Some(executor) = self.registry.get(&executor) {
-                    executor.remove(&attempts);
+                    executor.list();
                 }
             }
+            // Held until the ends are durable.
+            Effect::Forget { .. } => {}
         }
     }
 }
@@ -347,9 +385,9 @@ async fn take_host(events: &mut mpsc::Receiver<HostEvent>) -> Taken {
     }
 }
 
-async fn held_long_enough(since: Option<Instant>) {
-    match since {
-        Some(since) => tokio::time::sleep_until((since + HELD_AT_MOST).into()).await,
+async fn held_long_enough(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -119,6 +119,11 @@ impl BackEnd {
         }
     }
 
+    /// Everything that it has.
+    pub fn attempts(&self) -> Vec<(JobId, Attempt)> {
+        self.held.values().map(|held| (held.job, held.attempt)).collect()
+    }
+
     pub fn running(&self) -> Vec<AttemptName> {
         let runs = |held: &Held| !held.is_over() && held.state != ReportedState::Starting;
         self.held.iter().filter(|(_, held)| runs(held)).map(|(name, _)| name.clone()).collect()

@@ -137,6 +137,9 @@ impl Site {
                     self.inbox.push(self.back_end.reconcile(job, attempt, self.now));
                 }
             }
+            Effect::List { executor } => {
+                self.inbox.push(Input::Listed { executor, attempts: self.back_end.attempts() });
+            }
             Effect::Forget { attempts, .. } => {
                 for attempt in attempts {
                     self.check_may_be_forgotten(&attempt);

@@ -29,10 +29,13 @@ pub struct Policy {
     placements: BTreeMap<u32, Vec<u32>>,
     names: u32,
     pub manner: Manner,
+    /// How many plans it was asked for.
+    pub asked: u64,
 }
 
 impl Policy {
     pub fn plan(&mut self, request: PlanRequest) -> Input {
+        self.asked += 1;
         self.hear(&request);
         let PlanRequest { snapshot, room, most, .. } = request;
         let manner = std::mem::take(&mut self.manner);

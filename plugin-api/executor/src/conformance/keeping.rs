@@ -7,7 +7,7 @@ use super::{
     report::ensure,
     stage::{Checked, Stage, same},
 };
-use crate::{AttemptState, Truth};
+use crate::{AttemptState, ExecutorError, Launch, Truth};
 
 const LONG: Sample = Sample::Run { millis: 300_000, code: 0 };
 
@@ -24,6 +24,23 @@ pub(super) async fn what_is_removed_is_absent(stage: &Stage<'_>) -> Checked {
     same("the truth after remove", &stage.truth(&launch.attempt).await?, &Truth::Absent)?;
     stage.restart(Duration::ZERO).await;
     same("the truth after remove and restart", &stage.truth(&launch.attempt).await?, &Truth::Absent)
+}
+
+pub(super) async fn what_it_has_is_listed_until_it_is_removed(stage: &Stage<'_>) -> Checked {
+    let over = stage.start(&Sample::Run { millis: 0, code: 0 }).await?;
+    stage.end(&over).await;
+    let running = stage.start_and_see(&LONG).await?;
+    let has = async |launch: &Launch| {
+        stage.waits_for("the list of attempts");
+        Ok::<_, ExecutorError>(stage.executor().attempts().await?.contains(&launch.attempt))
+    };
+    ensure!(has(&over).await?, "an attempt that has ended is not listed");
+    ensure!(has(&running).await?, "an attempt that runs is not listed");
+    stage.restart(Duration::ZERO).await;
+    ensure!(has(&over).await?, "after a restart an attempt that has ended is not listed");
+    stage.executor().remove(std::slice::from_ref(&over.attempt)).await?;
+    ensure!(!has(&over).await?, "an attempt that was removed is still listed");
+    Ok(())
 }
 
 pub(super) async fn what_runs_is_not_removed(stage: &Stage<'_>) -> Checked {

@@ -144,6 +144,7 @@ const CASES: &[Case] = cases![
     reach::cut_off_says_nothing_false,
     reach::the_truth_is_known_after_mending,
     keeping::what_is_removed_is_absent,
+    keeping::what_it_has_is_listed_until_it_is_removed,
     keeping::what_runs_is_not_removed,
     keeping::a_clean_up_leaves_nothing,
 ];

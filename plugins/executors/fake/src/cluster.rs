@@ -231,6 +231,10 @@ impl Cluster {
         self.entry(name).map_or(Truth::Absent, |entry| Truth::Known(entry.report(name)))
     }
 
+    pub(crate) fn attempts(&self) -> Vec<AttemptName> {
+        self.entries.keys().cloned().collect()
+    }
+
     pub(crate) fn entry(&self, name: &AttemptName) -> Option<&Entry> {
         self.entries.get(name).map(Box::as_ref)
     }

@@ -109,6 +109,11 @@ impl Executor for FakeExecutor {
         self.shared.with(|state, _| attempts.iter().map(|attempt| state.cluster.truth(attempt)).collect())
     }
 
+    async fn attempts(&self) -> Result<Vec<AttemptName>, ExecutorError> {
+        self.shared.reach().await?;
+        self.shared.with(|state, _| state.cluster.attempts())
+    }
+
     async fn control(&self, attempt: &AttemptName, action: Action) -> Result<(), ExecutorError> {
         match action {
             Action::Suspend | Action::Resume => self.needs(Lack::Suspend, "suspend")?,

@@ -10,7 +10,7 @@ use berth_executor_api::conformance::run;
 use crate::fixture::{Fake, Fault};
 
 /// Each fault with a case that must notice.
-const FAULTS: [(Fault, &str); 42] = [
+const FAULTS: [(Fault, &str); 43] = [
     (Fault::RunsTwice, "launched_twice_runs_once"),
     (Fault::RunsTwice, "launched_again_after_a_restart_runs_once"),
     (Fault::RunsTwice, "the_truth_is_known_after_mending"),
@@ -46,6 +46,7 @@ const FAULTS: [(Fault, &str); 42] = [
     (Fault::SuspendDoesNothing, "suspended_stands_still_until_resumed"),
     (Fault::SuspendDoesNothing, "a_suspended_job_can_be_ended"),
     (Fault::SignalsAreLost, "a_signal_arrives"),
+    (Fault::HidesAttempts, "what_it_has_is_listed_until_it_is_removed"),
     (Fault::RemoveEndsJobs, "what_runs_is_not_removed"),
     (Fault::RemoveDoesNothing, "what_is_removed_is_absent"),
     (Fault::DryRunCleans, "a_clean_up_leaves_nothing"),

@@ -93,6 +93,13 @@ impl Executor for LocalExecutor {
         reconcile(&self.client, attempts).await
     }
 
+    async fn attempts(&self) -> Result<Vec<AttemptName>, ExecutorError> {
+        match self.client.ask(Ask::Attempts).await? {
+            Answer::Attempts(attempts) => Ok(attempts),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn control(&self, attempt: &AttemptName, action: Action) -> Result<(), ExecutorError> {
         let order = convert::order(action);
         self.done(attempt, Ask::Control { attempt: attempt.clone(), order }).await

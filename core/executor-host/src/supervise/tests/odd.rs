@@ -84,6 +84,10 @@ impl Executor for Odd {
         self.fake.reconcile(attempts).await
     }
 
+    async fn attempts(&self) -> Result<Vec<AttemptName>, ExecutorError> {
+        self.fake.attempts().await
+    }
+
     async fn control(&self, attempt: &AttemptName, action: Action) -> Result<(), ExecutorError> {
         self.controls.fetch_add(1, Ordering::Relaxed);
         if self.fault() == Fault::ControlUnreachable {

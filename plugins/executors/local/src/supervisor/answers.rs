@@ -16,6 +16,7 @@ impl Supervisor {
             Ask::Hello { settings, .. } => self.hello(settings),
             Ask::Launch { specs, items } => Answer::Launched(self.launch(&specs, items)),
             Ask::Reconcile { attempts } => Answer::Truths(self.reconcile(&attempts)),
+            Ask::Attempts => Answer::Attempts(self.attempts.keys().cloned().collect()),
             Ask::Control { attempt, order } => self.control(&attempt, order),
             Ask::Stats { attempt } => self.stats(&attempt),
             Ask::Find { attempt } => self.find(&attempt),

@@ -114,6 +114,8 @@ pub(super) struct Supervisor {
     doomed: HashSet<AttemptName>,
     clients: Vec<Client>,
     reports: Vec<AttemptReport>,
+    /// When the oldest of them is to be told at the latest.
+    tell_at: Option<u64>,
     /// Since when nobody needs this supervisor, in milliseconds since boot.
     idle_since: Option<u64>,
 }

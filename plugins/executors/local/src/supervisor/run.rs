@@ -12,6 +12,9 @@ const RETRY_MS: u64 = 50;
 /// The same for a journal on a full disk.
 const JOURNAL_RETRY_MS: u64 = 1_000;
 
+/// How long reports may wait for others while further jobs stand in the line.
+const TELL_WITHIN_MS: u64 = 2;
+
 /// What there is to do.
 #[derive(Default)]
 struct Woken {
@@ -107,7 +110,8 @@ impl Supervisor {
         let idle = self.idle_since.map(|since| (since + LINGER_MS).saturating_sub(now));
         let groups = (!self.old_groups.is_empty()).then_some(RETRY_MS);
         let journal = self.journal.is_waiting().then_some(JOURNAL_RETRY_MS);
-        let ms = [launcher, deadline, strays, idle, groups, journal].into_iter().flatten().min()?;
+        let tell = self.tell_at.map(|at| at.saturating_sub(now));
+        let ms = [launcher, deadline, strays, idle, groups, journal, tell].into_iter().flatten().min()?;
         let ms = i64::try_from(ms.min(86_400_000)).unwrap_or(0);
         Some(Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 })
     }
@@ -132,12 +136,23 @@ impl Supervisor {
             log(format_args!("the journal cannot be written: {error}"));
         }
         self.compact_if_mostly_old();
-        if !self.reports.is_empty() {
+        if self.must_tell() {
+            self.tell_at = None;
             let reports = Message::Reports(std::mem::take(&mut self.reports));
             self.send_to_all(&reports);
         }
         self.clients.iter_mut().for_each(super::clients::Client::write);
         self.clients.retain(|client| !client.is_gone());
+    }
+
+    /// Reports go out at once, but where jobs stand in the line: then nobody decides anything upon each, and
+    /// waking the executor for a few together costs less than for each.
+    fn must_tell(&mut self) -> bool {
+        if self.reports.is_empty() {
+            return false;
+        }
+        let now = clock::since_boot_ms();
+        self.queue.is_empty() || now >= *self.tell_at.get_or_insert(now + TELL_WITHIN_MS)
     }
 
     fn compact_if_mostly_old(&mut self) {

@@ -194,6 +194,7 @@ fn assemble(
         doomed: HashSet::new(),
         clients: Vec::new(),
         reports: Vec::new(),
+        tell_at: None,
         idle_since: None,
         boot,
     };
