@@ -9,7 +9,7 @@ use std::{
 };
 
 use berth_executor_api::{
-    Action, AttemptName, Description, ExecSession, ExecutorError, Launch, LogQuery, LogStream,
+    Action, AttemptName, Connection, Description, ExecSession, ExecutorError, Launch, LogQuery, LogStream,
     SharedExecutor, Usage,
 };
 use tokio::{
@@ -139,6 +139,9 @@ impl Supervised {
     /// [`CallError`]; `Unsupported` where the executor does not offer it.
     pub async fn logs(&self, attempt: AttemptName, query: LogQuery) -> Result<LogStream, CallError> {
         self.needs(self.description.capabilities.logs, "show logs")?;
+        if query.since.is_some() {
+            self.needs(self.description.capabilities.logs_since, "show logs from a time on")?;
+        }
         let executor = Arc::clone(&self.executor);
         let ask = async move { executor.logs(&attempt, query).await };
         Ok(self.caller.guard(self.ask("logs", self.limits.call, ask).await?))
@@ -168,6 +171,17 @@ impl Supervised {
         let executor = Arc::clone(&self.executor);
         let ask = async move { executor.exec(&attempt, &argv, terminal).await };
         self.ask("exec", self.limits.call, ask).await
+    }
+
+    /// Connects with a port of the attempt.
+    ///
+    /// # Errors
+    /// [`CallError`]; `Unsupported` where the executor does not offer it.
+    pub async fn connect(&self, attempt: AttemptName, port: u16) -> Result<Connection, CallError> {
+        self.needs(self.description.capabilities.connect, "connect to ports of jobs")?;
+        let executor = Arc::clone(&self.executor);
+        let ask = async move { executor.connect(&attempt, port).await };
+        self.ask("connect", self.limits.call, ask).await
     }
 
     /// Removes everything of this cluster from the back end, or only says what that would be.

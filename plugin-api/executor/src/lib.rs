@@ -68,6 +68,8 @@ pub struct LogQuery {
     pub tail_bytes: Option<u64>,
     /// Go on with what is written later, until the attempt ends.
     pub follow: bool,
+    /// Only what was written from then on, by the back end's clock. Needs [`Capabilities::logs_since`].
+    pub since: Option<UtcMs>,
 }
 
 /// A two-way session with a process beside a running attempt.
@@ -78,6 +80,14 @@ pub struct ExecSession {
     pub output: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
     /// The process's exit code, once it is known.
     pub exit: futures::future::BoxFuture<'static, Result<i32, ExecutorError>>,
+}
+
+/// A connection with a port of a running attempt.
+pub struct Connection {
+    /// Goes to whoever listens there; shut down, the other side reads an end.
+    pub input: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
+    /// Comes from there.
+    pub output: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
 }
 
 /// Runs attempts on one back end and reports what becomes of them.
@@ -160,6 +170,16 @@ pub trait Executor: Send + Sync {
     ) -> Result<ExecSession, ExecutorError> {
         let _ = (attempt, argv, terminal);
         Err(ExecutorError::Unsupported { backend: self.describe().name, what: "exec" })
+    }
+
+    /// Connects with a port of the attempt, published or not. Needs [`Capabilities::connect`].
+    ///
+    /// # Errors
+    /// `Unsupported`, `UnknownAttempt` when it does not run, `Refused` when nobody listens there,
+    /// `Unreachable`.
+    async fn connect(&self, attempt: &AttemptName, port: u16) -> Result<Connection, ExecutorError> {
+        let _ = (attempt, port);
+        Err(ExecutorError::Unsupported { backend: self.describe().name, what: "connect to ports of jobs" })
     }
 
     /// Forgets ended attempts and frees what the back end keeps of them. What is not known is not an

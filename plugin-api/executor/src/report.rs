@@ -26,10 +26,14 @@ pub struct Capabilities {
     pub signal: bool,
     /// Reading output while the attempt runs.
     pub logs: bool,
+    /// Reading output from a time on.
+    pub logs_since: bool,
     /// Telling what an attempt uses.
     pub stats: bool,
     /// Processes beside the attempt's own.
     pub exec: bool,
+    /// Connections with ports of an attempt.
+    pub connect: bool,
     /// Ending an attempt at its time limit by itself, also while Berth is away.
     pub time_limit: bool,
     /// CPUs for one attempt alone.

@@ -67,7 +67,7 @@ impl Service {
         if !executor.description().capabilities.logs {
             return Ok(None);
         }
-        let attempt = AttemptName::new(&self.daemon.config.cluster.name, found.id, found.moving.attempt);
+        let attempt = AttemptName::new(&self.daemon.config.now().cluster.name, found.id, found.moving.attempt);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
         loop {
             match executor.logs(attempt.clone(), query).await {
@@ -93,7 +93,8 @@ impl Service {
     /// What is in the job's directory.
     async fn kept_logs(&self, found: &LiveJob, query: LogQuery) -> Result<ByteStream, ErrorBody> {
         let submission = self.submission(found).await?;
-        let jobs = &self.daemon.config.jobs.directory;
+        let config = self.daemon.config.now();
+        let jobs = &config.jobs.directory;
         // It may have begun another execution while the question was asked.
         let (stdout, stderr) = places::outputs(jobs, rows::whose(found), &submission.spec);
         let path = match query.stream {
@@ -111,7 +112,7 @@ impl Service {
     async fn place(&self, who: &Caller, job: JobRef, path: &str) -> Result<(PathBuf, u32), ErrorBody> {
         let found = self.seen(who, job).await?;
         let submission = self.submission(&found).await?;
-        let mut place = places::directory(&self.daemon.config.jobs.directory, rows::whose(&found));
+        let mut place = places::directory(&self.daemon.config.now().jobs.directory, rows::whose(&found));
         for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
             if part == ".." || part.contains('\0') {
                 let words = format!("{path:?} leads out of the job's directory");
@@ -171,7 +172,7 @@ fn log_query(part: &LogPart) -> Result<LogQuery, ErrorBody> {
             return Err(ErrorBody::new(ErrorCode::Invalid, words));
         }
     };
-    Ok(LogQuery { stream, tail_bytes: part.tail_bytes, follow: part.follow })
+    Ok(LogQuery { stream, tail_bytes: part.tail_bytes, follow: part.follow, since: None })
 }
 
 fn bytes_of(stream: files::FileStream) -> ByteStream {

@@ -316,7 +316,8 @@ async fn a_panic_in_a_log_is_an_error_at_its_end() {
     let mut stage = Stage::usual(Fault::PanicInLogs);
     stage.here().launch(vec![launch(1)]);
     stage.launched().await.1.unwrap();
-    let query = LogQuery { stream: berth_executor_api::Stream::Stdout, tail_bytes: None, follow: false };
+    let query =
+        LogQuery { stream: berth_executor_api::Stream::Stdout, tail_bytes: None, follow: false, since: None };
     let mut log = stage.here().logs(name(1), query).await.unwrap();
     let error = log.next().await.unwrap().unwrap_err();
     assert!(error.to_string().contains("the log is broken"), "{error}");

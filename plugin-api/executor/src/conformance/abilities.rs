@@ -29,7 +29,7 @@ pub(super) async fn describe_is_honest(stage: &Stage<'_>) -> Checked {
     let launch = stage.start_and_see(&LONG).await?;
     let (executor, attempt) = (stage.executor(), &launch.attempt);
     let can = &stage.description.capabilities;
-    let query = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: false };
+    let query = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: false, since: None };
     let argv = ["true".to_owned()];
     stage.waits_for("answers to all that may be asked");
     let claims = [

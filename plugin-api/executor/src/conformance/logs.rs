@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{ExecutorError, LogQuery, Stream};
 
-const ALL: LogQuery = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: false };
+const ALL: LogQuery = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: false, since: None };
 
 pub(super) async fn outputs_are_whole_and_separate(stage: &Stage<'_>) -> Checked {
     stage.needs(stage.description.capabilities.logs, "logs")?;

@@ -292,7 +292,7 @@ impl<'f> Stage<'f> {
     /// All of what it has written, by the log or, where there are none, from its file.
     pub(super) async fn output(&self, launch: &Launch, stream: Stream) -> Result<String, Miss> {
         if self.description.capabilities.logs {
-            return self.log(launch, LogQuery { stream, tail_bytes: None, follow: false }).await;
+            return self.log(launch, LogQuery { stream, tail_bytes: None, follow: false, since: None }).await;
         }
         let path = if stream == Stream::Stdout { &launch.stdout } else { &launch.stderr };
         std::fs::read_to_string(path).map_err(|error| Miss::Failed(format!("{path}: {error}")))

@@ -90,7 +90,7 @@ async fn a_followed_log_ends_with_the_attempt() {
     let one = launch(1, &["fake", "run-ms=500", "output=first ", "last-output=last"]);
     executor.launch(std::slice::from_ref(&one)).await.unwrap();
     let read = async |tail_bytes, follow| {
-        let query = LogQuery { stream: Stream::Stdout, tail_bytes, follow };
+        let query = LogQuery { stream: Stream::Stdout, tail_bytes, follow, since: None };
         let log = executor.logs(&one.attempt, query).await.unwrap();
         let bytes = log.map(Result::unwrap).concat().await;
         String::from_utf8(bytes).unwrap()
@@ -106,7 +106,7 @@ async fn what_it_claims_not_to_offer_is_unsupported() {
     let executor = FakeExecutor::new(FakeConfig { without, ..FakeConfig::default() }).unwrap();
     let one = launch(1, &["sleep", "1"]);
     executor.launch(std::slice::from_ref(&one)).await.unwrap();
-    let query = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: false };
+    let query = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: false, since: None };
     let answers = [
         executor.control(&one.attempt, Action::Suspend).await.err(),
         executor.control(&one.attempt, Action::Signal(10)).await.err(),

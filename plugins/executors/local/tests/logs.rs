@@ -9,7 +9,7 @@ use futures::StreamExt;
 
 use crate::support::{ALL, Site, eventually};
 
-const FOLLOW: LogQuery = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: true };
+const FOLLOW: LogQuery = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: true, since: None };
 
 #[tokio::test]
 async fn output_is_seen_as_it_is_written() {

@@ -41,7 +41,7 @@ async fn output_goes_to_files_of_its_own() {
     assert_eq!(fs::read_to_string(&launch.stdout).unwrap(), format!("out\n{}\n700\n", directory.display()));
     assert_eq!(fs::read_to_string(&launch.stderr).unwrap(), "err\n");
     assert_eq!(site.log(&launch.attempt, ALL).await, fs::read_to_string(&launch.stdout).unwrap());
-    let stderr = LogQuery { stream: Stream::Stderr, tail_bytes: Some(2), follow: true };
+    let stderr = LogQuery { stream: Stream::Stderr, tail_bytes: Some(2), follow: true, since: None };
     assert_eq!(site.log(&launch.attempt, stderr).await, "r\n");
 
     // Another attempt of the job finds its directory, and its output begins anew.

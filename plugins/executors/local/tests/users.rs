@@ -133,7 +133,7 @@ async fn logs_never_show_what_the_user_could_not_read() {
         let attempt = site.launch(&launch).await;
         site.end(&attempt).await;
         for follow in [false, true] {
-            let query = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow };
+            let query = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow, since: None };
             let all: Vec<_> = site.executor.logs(&attempt, query).await.unwrap().collect().await;
             assert!(matches!(&all[..], [Err(_)]), "{trick}: {all:?}");
         }

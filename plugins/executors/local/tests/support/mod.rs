@@ -158,7 +158,7 @@ impl Site {
     }
 }
 
-pub const ALL: LogQuery = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: false };
+pub const ALL: LogQuery = LogQuery { stream: Stream::Stdout, tail_bytes: None, follow: false, since: None };
 
 pub fn config(folder: &Path) -> LocalConfig {
     let mut config = LocalConfig::new(CLUSTER, folder.join("spool"));
