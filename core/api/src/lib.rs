@@ -4,13 +4,15 @@
 //! ends in its unit. What a person types (`4G`, `1h30m`, `1-100:2%10`) is text, read on the server, so that
 //! the command line, job files and other clients all get the same answers about mistakes.
 
+mod attach;
 mod client;
 mod error;
 mod job;
 mod operate;
 mod submit;
 
-pub use client::{ApiStream, Broken, Client, ClientError, Target};
+pub use attach::{ExecQuery, StatsRow, Word};
+pub use client::{ApiStream, AttachedInput, AttachedOutput, Piece, Broken, Client, ClientError, Target};
 pub use error::{ErrorBody, ErrorCode, Problem};
 pub use hyper::body::Bytes;
 pub use job::{

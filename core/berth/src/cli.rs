@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    completions, config, control, exit_codes, files, job, jobs, logs, nodes, plugin, run, serve, status,
+    attach, completions, config, control, exit_codes, files, job, jobs, logs, nodes, plugin, run, serve, status,
     submit, token, top, usage, wait, why,
 };
 
@@ -72,6 +72,12 @@ pub enum Command {
     Rerun(control::ManyArgs),
     /// Send a signal to running jobs
     Signal(control::SignalArgs),
+    /// Run a program beside a running job, with this input and output
+    Exec(attach::ExecArgs),
+    /// Carry standard input to a port of a running job, and what comes back to standard output
+    Netcat(attach::NetcatArgs),
+    /// Show what running jobs use now
+    Stats(attach::StatsArgs),
     /// List the files in a job's directory
     Files(files::FilesArgs),
     /// Fetch a file from a job's directory

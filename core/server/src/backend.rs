@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use berth_api::{
     ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList, JobQuery, LogPart,
-    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, Submit, Submitted, TokenCreated, TokenRow,
+    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated, TokenRow,
     UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
@@ -46,6 +46,26 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Vec<u8>, ErrorBody>> + Se
 /// Changes of jobs as they come.
 pub type EventStream = Pin<Box<dyn Stream<Item = EventRow> + Send>>;
 
+/// How a two-way connection with a job ends.
+pub enum AttachedEnd {
+    /// Without a word.
+    Closed,
+    /// With the exit code of a process.
+    Exit(futures::future::BoxFuture<'static, Result<i32, ErrorBody>>),
+}
+
+/// A two-way connection with a job. Dropping it ends it.
+pub struct Attached {
+    /// Goes to the job.
+    pub input: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
+    /// Comes from it.
+    pub output: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
+    /// What is to be told when the output has ended.
+    pub end: AttachedEnd,
+    /// Dropped with the connection.
+    pub guard: Option<Box<dyn std::any::Any + Send>>,
+}
+
 /// The daemon, as the HTTP side sees it. It decides who may do what to which job; the HTTP side only
 /// finds out who is asking. A job that the caller may not see does not exist for them.
 #[async_trait::async_trait]
@@ -68,6 +88,18 @@ pub trait Backend: Send + Sync + 'static {
     async fn files(&self, who: &Caller, job: JobRef, path: String) -> Result<Vec<FileRow>, ErrorBody>;
     /// One file of it, with its size.
     async fn file(&self, who: &Caller, job: JobRef, path: String) -> Result<(u64, ByteStream), ErrorBody>;
+    /// Starts a process beside a running job.
+    async fn exec(
+        &self,
+        who: &Caller,
+        job: JobRef,
+        argv: Vec<String>,
+        terminal: bool,
+    ) -> Result<Attached, ErrorBody>;
+    /// Connects with a port of a running job.
+    async fn connect(&self, who: &Caller, job: JobRef, port: u16) -> Result<Attached, ErrorBody>;
+    /// What a running job uses now.
+    async fn stats(&self, who: &Caller, job: JobRef) -> Result<StatsRow, ErrorBody>;
     /// Does something with jobs; one result for each.
     async fn control(&self, who: &Caller, request: ControlRequest) -> Result<Vec<ControlResult>, ErrorBody>;
     /// Changes of jobs that the caller may see: those behind `after`, then the new ones as they come. From now

@@ -1,5 +1,6 @@
 //! The client: one method per route.
 
+mod attach;
 mod error;
 mod events;
 mod target;
@@ -17,13 +18,14 @@ use hyper::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use attach::{AttachedInput, AttachedOutput, Piece};
 pub use error::{Broken, ClientError};
 pub use target::Target;
 use wire::{Call, Wire, read, refused};
 
 use crate::{
-    ControlRequest, ControlResult, ErrorCode, EventRow, FileRow, JobDetail, JobList, JobQuery, JobRow,
-    LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, Submit, Submitted, TokenCreated,
+    ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow, JobDetail, JobList, JobQuery, JobRow,
+    LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated,
     TokenRow, UsageRow, Why,
 };
 
@@ -122,6 +124,37 @@ impl Client {
         let path = with_query(&format!("/v1/jobs/{}/logs", segment(job)), part)?;
         let answer = self.wire.open_answer(Call::get(&path)).await?;
         Ok(self.bytes(answer.into_body()))
+    }
+
+    /// Starts a process beside a running job.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn exec(
+        &self,
+        job: &str,
+        argv: &[String],
+        terminal: bool,
+    ) -> Result<(AttachedInput, AttachedOutput), ClientError> {
+        let query = ExecQuery { argv: attach::argv_text(argv)?, terminal };
+        attach::attach(&self.wire, &with_query(&format!("/v1/jobs/{}/exec", segment(job)), &query)?).await
+    }
+
+    /// Connects with a port of a running job.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn connect_port(
+        &self,
+        job: &str,
+        port: u16,
+    ) -> Result<(AttachedInput, AttachedOutput), ClientError> {
+        attach::attach(&self.wire, &format!("/v1/jobs/{}/ports/{port}", segment(job))).await
+    }
+
+    /// What a running job uses now.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn stats(&self, job: &str) -> Result<StatsRow, ClientError> {
+        self.get(&format!("/v1/jobs/{}/stats", segment(job))).await
     }
 
     /// The files in its directory, or in a folder of it.

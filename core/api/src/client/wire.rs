@@ -7,12 +7,14 @@ use std::{
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Method, Request, Response,
+    Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1::{self, SendRequest},
     header,
+    upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -156,6 +158,38 @@ impl Wire {
         }
     }
 
+    /// Asks for a connection to become a WebSocket, and gives its bytes. Refusals are errors here already.
+    pub(super) async fn upgrade(&self, path: &str) -> Result<Upgraded, ClientError> {
+        let mut request = self.request(Call::get(path))?;
+        let key = generate_key();
+        let accepted = derive_accept_key(key.as_bytes());
+        let headers = request.headers_mut();
+        for (name, value) in [
+            (header::CONNECTION, "Upgrade"),
+            (header::UPGRADE, "websocket"),
+            (header::SEC_WEBSOCKET_VERSION, "13"),
+            (header::SEC_WEBSOCKET_KEY, key.as_str()),
+        ] {
+            let value = header::HeaderValue::from_str(value).map_err(|error| {
+                ClientError::broken(self.target(), "the request cannot be written", Some(error.into()))
+            })?;
+            headers.insert(name, value);
+        }
+        let mut sender = self.open().await?;
+        let answered = timeout(ANSWER_WITHIN, sender.send_request(request)).await;
+        let answer = answered
+            .map_err(|_| ClientError::broken(self.target(), "no answer in time; try again", None))?
+            .map_err(|error| self.cut_off(true, error))?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.refusal(answer).await);
+        }
+        let said = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT).map(header::HeaderValue::as_bytes);
+        if said != Some(accepted.as_bytes()) {
+            return Err(ClientError::broken(self.target(), "what answered is no WebSocket server", None));
+        }
+        hyper::upgrade::on(answer).await.map_err(|error| self.cut_off(true, error))
+    }
+
     async fn refusal(&self, answer: Response<Incoming>) -> ClientError {
         let status = answer.status();
         let body = match self.whole(answer.into_body()).await {
@@ -202,7 +236,7 @@ impl Wire {
             ClientError::broken(self.target(), "the connection could not be set up", Some(error.into()))
         })?;
         // Its errors reach whoever waits for an answer.
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         Ok(sender)
     }
 

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub mod attach;
 pub mod completions;
 pub mod config;
 pub mod control;
@@ -69,6 +70,9 @@ fn dispatch(command: Command, session: &Session) -> anyhow::Result<ExitCode> {
         Command::Release(args) => on_runtime(args.run(session, Controls::Release)),
         Command::Rerun(args) => on_runtime(args.run(session, Controls::Rerun)),
         Command::Signal(args) => on_runtime(args.run(session)),
+        Command::Exec(args) => on_runtime(args.run(session)),
+        Command::Netcat(args) => on_runtime(args.run(session)),
+        Command::Stats(args) => on_runtime(args.run(session)),
         Command::Files(args) => on_runtime(args.run(session)),
         Command::Download(args) => on_runtime(args.run(session)),
         Command::Nodes(args) => on_runtime(args.run(session)),

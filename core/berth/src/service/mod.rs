@@ -1,6 +1,7 @@
 //! What the HTTP side asks for, done with the daemon's rooms. Rights are decided here.
 
 mod access;
+mod attach;
 mod check;
 mod control;
 mod events;
@@ -16,11 +17,11 @@ use std::sync::Arc;
 
 use berth_api::{
     ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail, JobList, JobQuery, LogPart,
-    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, Submit, Submitted, TokenCreated, TokenRow,
+    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated, TokenRow,
     UsageRow, Why,
 };
 use berth_model::JobRef;
-use berth_server::{Backend, ByteStream, Caller, Credentials, EventStream};
+use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream};
 
 use futures::StreamExt;
 
@@ -102,6 +103,28 @@ impl Backend for Service {
         let under_way = self.activity.begin();
         let (size, stream) = self.read_file(who, job, &path).await?;
         Ok((size, counted(under_way, stream)))
+    }
+
+    async fn exec(
+        &self,
+        who: &Caller,
+        job: JobRef,
+        argv: Vec<String>,
+        terminal: bool,
+    ) -> Result<Attached, ErrorBody> {
+        let under_way = self.activity.begin();
+        let attached = self.exec_beside(who, job, argv, terminal).await?;
+        Ok(Attached { guard: Some(Box::new(under_way)), ..attached })
+    }
+
+    async fn connect(&self, who: &Caller, job: JobRef, port: u16) -> Result<Attached, ErrorBody> {
+        let under_way = self.activity.begin();
+        let attached = self.connect_with(who, job, port).await?;
+        Ok(Attached { guard: Some(Box::new(under_way)), ..attached })
+    }
+
+    async fn stats(&self, who: &Caller, job: JobRef) -> Result<StatsRow, ErrorBody> {
+        self.stats_now(who, job).await
     }
 
     async fn control(&self, who: &Caller, request: ControlRequest) -> Result<Vec<ControlResult>, ErrorBody> {

@@ -1,5 +1,6 @@
 //! The routes, one file per resource, and the description of them all.
 
+mod attach;
 mod events;
 mod files;
 mod info;
@@ -44,7 +45,7 @@ type App = State<Arc<Front>>;
     ),
     security(("token" = [])),
     modifiers(&TokenScheme),
-    components(schemas(berth_api::EventRow, ErrorBody)),
+    components(schemas(berth_api::EventRow, berth_api::Word, ErrorBody)),
 )]
 struct Description;
 
@@ -122,6 +123,9 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(jobs::one, jobs::kill))
         .routes(routes!(jobs::why))
         .routes(routes!(logs::logs))
+        .routes(routes!(attach::exec))
+        .routes(routes!(attach::connect))
+        .routes(routes!(attach::stats))
         .routes(routes!(files::root))
         .routes(routes!(files::below))
         .routes(routes!(events::events))

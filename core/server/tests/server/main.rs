@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod attach;
 mod bodies;
 mod listening;
 mod logging;

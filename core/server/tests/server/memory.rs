@@ -10,8 +10,8 @@ use std::{
 
 use berth_api::*;
 use berth_model::{Identity, JobRef};
-use berth_server::{Backend, ByteStream, Caller, Credentials, EventStream, Scope};
-use futures::{StreamExt, stream};
+use berth_server::{Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, Scope};
+use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::watch;
 
 const AT: &str = "2024-05-01T12:00:00Z";
@@ -86,6 +86,19 @@ impl Memory {
         let count = kept.events.len();
         drop(kept);
         self.changed.send_replace(count);
+    }
+
+    /// A connection on which everything comes back, and the end, too.
+    fn echo(ended: impl FnOnce(i32) + Send + 'static) -> Attached {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let (output, input) = tokio::io::split(ours);
+        tokio::spawn(async move {
+            let (mut from, mut to) = tokio::io::split(theirs);
+            let count = tokio::io::copy(&mut from, &mut to).await.unwrap_or(0);
+            ended(i32::try_from(count).unwrap_or(i32::MAX));
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut to).await;
+        });
+        Attached { input: Box::new(input), output: Box::new(output), end: AttachedEnd::Closed, guard: None }
     }
 
     fn row(&self, job: JobRef) -> Result<(JobRow, Submit), ErrorBody> {
@@ -250,6 +263,34 @@ impl Backend for Memory {
         self.row(job)?;
         let bytes = files().remove(path.as_str()).ok_or_else(|| no_file(&path))?;
         Ok((bytes.len() as u64, stream::iter([Ok(bytes.to_vec())]).boxed()))
+    }
+
+    /// An echo that ends with the number of bytes.
+    async fn exec(&self, _: &Caller, job: JobRef, argv: Vec<String>, _: bool) -> Result<Attached, ErrorBody> {
+        self.row(job)?;
+        if argv.is_empty() {
+            return Err(ErrorBody::new(ErrorCode::Invalid, "there is no program"));
+        }
+        let (exit, told) = tokio::sync::oneshot::channel();
+        let open = Open::new(&self.open_streams);
+        let echo = Self::echo(move |count| {
+            let _ = exit.send(count);
+        });
+        let end = AttachedEnd::Exit(async move { Ok(told.await.unwrap_or(-1)) }.boxed());
+        Ok(Attached { end, guard: Some(Box::new(open)), ..echo })
+    }
+
+    async fn connect(&self, _: &Caller, job: JobRef, port: u16) -> Result<Attached, ErrorBody> {
+        self.row(job)?;
+        match port {
+            7 => Ok(Self::echo(drop)),
+            port => Err(ErrorBody::new(ErrorCode::Unable, format!("nobody listens on port {port}"))),
+        }
+    }
+
+    async fn stats(&self, _: &Caller, job: JobRef) -> Result<StatsRow, ErrorBody> {
+        self.row(job)?;
+        Ok(StatsRow { job: job.to_string(), cpu_micros: 5, ..StatsRow::default() })
     }
 
     async fn control(&self, _: &Caller, request: ControlRequest) -> Result<Vec<ControlResult>, ErrorBody> {
