@@ -139,6 +139,35 @@ async fn a_file_that_is_no_database_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_database_that_was_emptied_is_not_taken_for_a_new_one_until_it_is_moved_away() {
+    let mut berth = Berth::start().await;
+    let first = berth.submit("true").await;
+    berth.succeeds(first).await;
+    berth.stop().await;
+    let path = berth.state().join("berth.db");
+    fs::write(&path, "").unwrap();
+    for _ in 0..2 {
+        let words = berth.try_start().await.unwrap_err();
+        assert!(
+            words.contains("it is empty, though Berth has kept jobs in it") && words.contains("move it away"),
+            "{words}"
+        );
+    }
+    fs::remove_file(path).unwrap();
+    berth.start_again().await;
+    assert!(berth.all_jobs().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_database_that_a_first_start_only_began_is_made_whole() {
+    let mut berth = Berth::set_up(|_| {});
+    fs::write(berth.state().join("berth.db"), "").unwrap();
+    berth.start_again().await;
+    let job = berth.submit("true").await;
+    berth.succeeds(job).await;
+}
+
+#[tokio::test]
 async fn a_database_of_another_cluster_is_not_taken_over() {
     let mut berth = Berth::start().await;
     berth.stop().await;
