@@ -129,3 +129,14 @@ fn spawned(mut command: Command) -> tokio::process::Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.spawn().unwrap()
 }
+
+#[tokio::test]
+async fn a_job_that_was_too_slow_ends_with_124_and_the_reason() {
+    let berth = Berth::start().await;
+    let said = berth.cli(["run", "--time", "200ms", "--", "sleep", "1000"]).await;
+    assert_eq!(said.code, 124, "{said:?}");
+    assert!(said.err.contains("job 1 killed at its time limit"), "{said:?}");
+    let waited = berth.cli(["wait", "1"]).await;
+    assert_eq!(waited.code, 124, "{waited:?}");
+    assert!(waited.err.contains("job 1 killed at its time limit"), "{waited:?}");
+}

@@ -97,6 +97,9 @@ pub struct JobRow {
     /// The exit code as a shell would give it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Why it ended so, or is being ended; absent for one that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Where it is or was: `EXECUTOR/NODE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -108,6 +111,21 @@ pub struct JobRow {
     /// The most memory of that execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_peak_bytes: Option<u64>,
+}
+
+/// Why a job did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cause {
+    /// For programs. Of killed ones: `user`, `administrator`, `array`, `time-limit`, `watcher`; while it is
+    /// being ended `rerun`, too. Of failed ones: `exit-code`, `signal`, `out-of-memory`, `could-not-launch`,
+    /// `node-failure`, `tasks`. Of rejected ones: `rejected`. Of lost ones: `lost`.
+    pub kind: String,
+    /// Who or what wanted it, where somebody did: a person, a watcher, the policy that refused it, or
+    /// `dependency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// For people: `at its time limit`, `by ann`, `exit code 3`.
+    pub words: String,
 }
 
 /// How many are in a state.
@@ -223,6 +241,9 @@ pub struct EventRow {
     /// The exit code, at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Why it ended so, at an end that is no success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// For programs that want more.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, String>,

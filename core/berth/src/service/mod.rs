@@ -1,6 +1,7 @@
 //! What the HTTP side asks for, done with the daemon's rooms. Rights are decided here.
 
 mod access;
+mod causes;
 mod check;
 mod control;
 mod events;

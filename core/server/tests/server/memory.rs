@@ -81,6 +81,7 @@ impl Memory {
             state: row.state.clone(),
             at: AT.into(),
             exit_code: None,
+            cause: None,
             extra: BTreeMap::new(),
         });
         let count = kept.events.len();
