@@ -32,6 +32,7 @@ pub const ALL: &[Meaning] = &[
     every(3, "no server, or it cannot answer now"),
     every(4, "refused: not known, not allowed, or not possible as things stand"),
     every(5, "there is no such job, file, plugin or token"),
+    every(6, "it is not known whether it was done; look, such as with `berth jobs`, before doing it again"),
     every(124, "a --timeout was over before what was waited for"),
     every(141, "the reader of the output has gone"),
     of_job(124, "the job was killed at its time limit"),
@@ -74,6 +75,8 @@ impl Status {
     pub const REFUSED: Self = Self(4);
     /// There is no such thing.
     pub const NOT_FOUND: Self = Self(5);
+    /// It may or may not have been done.
+    pub const UNKNOWN_OUTCOME: Self = Self(6);
     /// A time-out of the command's own was over, or the job's time limit.
     pub const TIMED_OUT: Self = Self(124);
     /// How the job ended is not known.
@@ -96,6 +99,7 @@ impl Status {
             }
             ErrorCode::NotFound => Self::NOT_FOUND,
             ErrorCode::TooMany | ErrorCode::Unavailable => Self::NO_SERVER,
+            ErrorCode::UnknownOutcome => Self::UNKNOWN_OUTCOME,
             ErrorCode::Internal => Self::FAILED,
         }
     }
@@ -164,7 +168,7 @@ mod tests {
         let codes = |of_job| -> Vec<u8> {
             ALL.iter().filter(|one| one.of_job == of_job).map(|one| one.code).collect()
         };
-        assert_eq!(codes(false), [0, 1, 2, 3, 4, 5, 124, 141]);
+        assert_eq!(codes(false), [0, 1, 2, 3, 4, 5, 6, 124, 141]);
         assert_eq!(codes(true), [124, 125, 126, 130, 137]);
         assert!(help().contains("    5  there is no such job"), "{}", help());
     }

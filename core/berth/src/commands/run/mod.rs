@@ -50,9 +50,10 @@ impl RunArgs {
 }
 
 fn not_taken(error: anyhow::Error) -> anyhow::Error {
-    let unknown = matches!(error.downcast_ref(), Some(ClientError::Broken(_)));
+    let unknown = error.downcast_ref::<ClientError>().is_some_and(|error| !error.nothing_was_done());
     error.context(match unknown {
-        true => Failure::new(Status::UNKNOWN_END, "it is not known whether the job was taken"),
+        true => Failure::new(Status::UNKNOWN_END, "it is not known whether the job was taken")
+            .help("`berth jobs` shows it if it was; look there before you run it again"),
         false => Failure::new(Status::NEVER_RAN, "the job was not taken"),
     })
 }
