@@ -27,6 +27,7 @@ fn not_known(error: ClientError) -> anyhow::Error {
 /// A job to be submitted.
 #[derive(Args, Clone, Debug)]
 #[command(
+    override_usage = "berth submit [OPTIONS] SCRIPT [ARG]...\n       berth submit [OPTIONS] -- CMD [ARG]...",
     after_help = "Options at the top of a script count as if they were typed, unless they are:\n\n    \
     #!/bin/sh\n    #BERTH --cpus 2 --memory 4G\n    #BERTH --time 1h\n    ./compute"
 )]

@@ -19,6 +19,7 @@ const TRIES: usize = 5;
 /// A job to be run.
 #[derive(Args, Clone, Debug)]
 #[command(
+    override_usage = "berth run [OPTIONS] SCRIPT [ARG]...\n       berth run [OPTIONS] -- CMD [ARG]...",
     after_help = "The exit code is the job's own; `berth help exit-codes` lists those of a job that has none. \
     Ctrl-C asks the job to end; a second Ctrl-C leaves it alone.\n\nWithout a server around, one is brought along \
     that ends when no job is left."
