@@ -1,7 +1,7 @@
 //! `berth run`, with no server and no configuration.
 
 use rustix::process::Signal;
-use tokio::process::Command;
+use tokio::{io::AsyncReadExt, process::Command};
 
 use crate::harness::{Berth, Process, Setup, eventually, said};
 
@@ -73,6 +73,29 @@ async fn the_server_ends_when_no_job_is_left_and_its_state_stays() {
     run(&site, &["--", "true"]).await.ok();
     eventually("the end of everything", || async { site.processes().is_empty() }).await;
     assert_eq!(run(&site, &["--", "sh", "-c", "echo $BERTH_JOB_ID"]).await.ok(), "2\n");
+}
+
+#[tokio::test]
+async fn the_server_sleeps_while_its_last_job_runs_and_ends_after_it() {
+    let site = Berth::without_server();
+    let go = site.path("go");
+    let script = format!("echo begun; read line < {}", go.display());
+    assert!(std::process::Command::new("mkfifo").arg(&go).status().unwrap().success());
+    let mut client = spawned(site.lone_command(["run", "--", "sh", "-c", &script]));
+    let mut begun = [0; 6];
+    client.stdout.as_mut().unwrap().read_exact(&mut begun).await.unwrap();
+    // Whoever followed it has gone, and the job goes on.
+    client.kill().await.unwrap();
+    let server = servers(&site)[0];
+    // Longer than it waits before it ends, and than anything that settles by itself.
+    let sleeps = || async {
+        let before = server.wakes();
+        tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+        before.is_some() && server.wakes() == before
+    };
+    eventually("seven seconds without waking", sleeps).await;
+    std::fs::write(go, "go\n").unwrap();
+    eventually("the end of everything", || async { site.processes().is_empty() }).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ use crate::{activity::Activity, commands::serve::ServeArgs, daemon::Daemon, plug
 
 /// How long an embedded server waits for somebody to come.
 const EMBEDDED_PATIENCE: Duration = Duration::from_secs(3);
+/// How long it waits after the end of a job before it counts those that are left.
+const EMBEDDED_BREATH: Duration = Duration::from_millis(300);
 
 /// Serves until it is told to end.
 pub fn run(args: ServeArgs) -> ExitCode {
@@ -152,16 +154,52 @@ async fn over(turning: JoinHandle<()>) {
     }
 }
 
-/// Completes when no job is left and nobody has come for a while.
+/// Completes when no job is left and nobody has come for a while. It wakes when something ends, never to look
+/// whether something has.
 async fn abandoned(daemon: &Daemon, activity: &Activity) {
-    let mut quiet = None;
     loop {
+        let begun = activity.quiet().await;
+        no_job_left(daemon).await;
+        if activity.quiet_since() != Some(begun) {
+            continue;
+        }
         tokio::time::sleep(EMBEDDED_PATIENCE).await;
-        let jobs = daemon.inbox.look(berth_engine::Engine::live_jobs).await;
-        let now = activity.quiet_since().filter(|_| jobs == Some(0));
-        if now.is_some() && now == quiet {
+        if activity.quiet_since() == Some(begun) && live_jobs(daemon).await == Some(0) {
             return;
         }
-        quiet = now;
+    }
+}
+
+/// `None` while nothing can be written, and the loop does not answer.
+async fn live_jobs(daemon: &Daemon) -> Option<usize> {
+    daemon.inbox.look(berth_engine::Engine::live_jobs).await
+}
+
+async fn no_job_left(daemon: &Daemon) {
+    loop {
+        // Listened to before the look, so that no end falls between the two.
+        let mut events = daemon.feed.listen();
+        match live_jobs(daemon).await {
+            Some(0) => return,
+            Some(_) => an_end(&mut events).await,
+            None => {}
+        }
+        drop(events);
+        // Where jobs end by the thousand, one look for many of them is enough.
+        tokio::time::sleep(EMBEDDED_BREATH).await;
+    }
+}
+
+/// Waits until some job has ended.
+async fn an_end(events: &mut tokio::sync::broadcast::Receiver<crate::daemon::Events>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(batch) if batch.iter().any(|told| told.event.record.kind.is_end()) => return,
+            Ok(_) => {}
+            // What was missed may have been an end.
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
     }
 }
