@@ -16,6 +16,7 @@ mod policies;
 mod refusals;
 mod running;
 mod scripts;
+mod terminal;
 mod tokens;
 mod users;
 mod waiting;
