@@ -14,6 +14,7 @@ mod jobs;
 mod load;
 mod policies;
 mod refusals;
+mod reload;
 mod running;
 mod scripts;
 mod terminal;

@@ -35,7 +35,7 @@ impl Service {
             dependencies.push((found.id, kind));
         }
         let ids: Vec<JobId> = dependencies.iter().map(|&(id, _)| id).collect();
-        let spec = submit::check(job, dependencies, &self.daemon.config.jobs, now())?;
+        let spec = submit::check(job, dependencies, &self.daemon.config.now().jobs, now())?;
         let executor = self.executor_for(spec.executor.as_deref())?;
         let able = self.daemon.registry.get(&executor).map(|executor| &executor.description().capabilities);
         if let Some(what) = able.and_then(|able| submit::beyond(&spec, able)) {
@@ -77,7 +77,7 @@ impl Service {
 
     /// The executor that a job goes to.
     fn executor_for(&self, asked: Option<&str>) -> Result<String, ErrorBody> {
-        let config = &self.daemon.config;
+        let config = self.daemon.config.now();
         match asked {
             None => Ok(config.default_executor().map(|executor| executor.name.clone()).unwrap_or_default()),
             Some(name) if config.executors.iter().any(|executor| executor.name == name) => {
@@ -219,12 +219,13 @@ impl Service {
         let submission = store.submission(found.id).await.map_err(failures::store)?;
         let submission = submission.ok_or_else(|| access::no_such_job(&job.to_string()))?;
         let mut history = store.history(found.id).await.map_err(failures::store)?;
-        let most = self.daemon.config.jobs.history_limit as usize;
+        let most = self.daemon.config.now().jobs.history_limit as usize;
         if history.len() > most {
             history.drain(..history.len() - most);
         }
         let is_owner = who.identity.user == found.owner || access::administers(who);
-        let jobs = &self.daemon.config.jobs.directory;
+        let config = self.daemon.config.now();
+        let jobs = &config.jobs.directory;
         let mut detail = rows::job_detail(&found, &submission, &history, jobs, is_owner);
         if let Some(range) = found.array.filter(|_| found.task_of.is_none()) {
             detail.row.tasks = self.task_counts(found.id, range, found.moving.state.kind()).await?;
