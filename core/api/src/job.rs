@@ -184,12 +184,49 @@ pub struct Why {
     pub summary: String,
     /// All reasons, with their evidence.
     pub reasons: Vec<Reason>,
+    /// What it has waited for so far, oldest first and at most 16; those without an end go on. Holds are known for
+    /// all of its life, what else kept it since the server's start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waited: Vec<Waited>,
+    /// What would make it fit: each was tried on the server's books. Whose turn it is then is the scheduler's to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<Suggestion>,
     /// When the scheduler expects it to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_start: Option<String>,
     /// The scheduler that was asked, and its own words about this job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<String>,
+}
+
+/// A time that a job waited for one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Waited {
+    /// For programs: `held`, `begin-time`, `dependency`, `no-room`, `array-bound`, `unreachable`, `scheduler`,
+    /// `given-back`.
+    pub kind: String,
+    /// For people.
+    pub text: String,
+    /// From when on.
+    pub since: String,
+    /// Until when; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// A change that would make a job fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Suggestion {
+    /// For programs: `less`, `ends`, `release`, `begin-time`, `dependency`, `array-bound`.
+    pub kind: String,
+    /// For people.
+    pub text: String,
+    /// The jobs whose end it needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<u64>,
+    /// When that comes about by itself at the latest, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// One reason.
@@ -200,6 +237,9 @@ pub struct Reason {
     pub kind: String,
     /// For people: what and why, with figures.
     pub text: String,
+    /// From when on, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// What would help, where something would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,

@@ -14,7 +14,8 @@ pub use client::{ApiStream, Broken, Client, ClientError, Target};
 pub use error::{ErrorBody, ErrorCode, Problem};
 pub use hyper::body::Bytes;
 pub use job::{
-    Cause, EventRow, FileRow, HistoryRow, JobDetail, JobList, JobQuery, JobRow, LogPart, Reason, StateCount, Why,
+    Cause, EventRow, FileRow, HistoryRow, JobDetail, JobList, JobQuery, JobRow, LogPart, Reason, StateCount,
+    Suggestion, Waited, Why,
 };
 pub use operate::{
     ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow, PluginCheck, PluginRow,

@@ -18,6 +18,8 @@ mod plan;
 mod plan_check;
 mod reports;
 mod restore;
+mod spells;
+mod suggest;
 mod telling;
 mod timers;
 
@@ -28,6 +30,8 @@ pub use io::{
     Abilities, Actor, Answer, Command, ControlAction, Effect, Input, LaunchAnswer, LaunchOrder,
     NetworkAnswer, NodeInfo, Outcome, Reconciled, Refusal, Reported, ReportedState, Token,
 };
+pub use spells::{Bar, Spell};
+pub use suggest::Suggestion;
 pub use plan::{
     NameId, NodeId, NodeTold, PendingTold, PlacementId, PlacementTold, Plan, PlanRequest, Room, RunningTold,
     Start, Told,

@@ -12,6 +12,7 @@ mod outputs;
 mod rows;
 mod submit;
 mod tokens;
+mod waits;
 
 use std::sync::Arc;
 
