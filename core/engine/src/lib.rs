@@ -30,9 +30,9 @@ pub use io::{
     Abilities, Actor, Answer, Command, ControlAction, Effect, Input, LaunchAnswer, LaunchOrder,
     NetworkAnswer, NodeInfo, Outcome, Reconciled, Refusal, Reported, ReportedState, Token,
 };
-pub use spells::{Bar, Spell};
-pub use suggest::Suggestion;
 pub use plan::{
     NameId, NodeId, NodeTold, PendingTold, PlacementId, PlacementTold, Plan, PlanRequest, Room, RunningTold,
     Start, Told,
 };
+pub use spells::{Bar, Spell};
+pub use suggest::Suggestion;
