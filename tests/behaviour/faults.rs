@@ -139,6 +139,35 @@ async fn a_file_that_is_no_database_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_database_that_was_emptied_is_not_taken_for_a_new_one_until_it_is_moved_away() {
+    let mut berth = Berth::start().await;
+    let first = berth.submit("true").await;
+    berth.succeeds(first).await;
+    berth.stop().await;
+    let path = berth.state().join("berth.db");
+    fs::write(&path, "").unwrap();
+    for _ in 0..2 {
+        let words = berth.try_start().await.unwrap_err();
+        assert!(
+            words.contains("it is empty, though Berth has kept jobs in it") && words.contains("move it away"),
+            "{words}"
+        );
+    }
+    fs::remove_file(path).unwrap();
+    berth.start_again().await;
+    assert!(berth.all_jobs().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_database_that_a_first_start_only_began_is_made_whole() {
+    let mut berth = Berth::set_up(|_| {});
+    fs::write(berth.state().join("berth.db"), "").unwrap();
+    berth.start_again().await;
+    let job = berth.submit("true").await;
+    berth.succeeds(job).await;
+}
+
+#[tokio::test]
 async fn a_database_of_another_cluster_is_not_taken_over() {
     let mut berth = Berth::start().await;
     berth.stop().await;
@@ -216,11 +245,14 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_berth_goes_on_when_ther
             Err(other) => panic!("{other}"),
         }
     };
-    assert_eq!(refused.code, ErrorCode::Unavailable);
-    assert!(
-        refused.message.contains("no room is left for") && refused.message.contains("free some space"),
-        "{refused}"
-    );
+    assert_eq!(refused.code, ErrorCode::UnknownOutcome, "it was on its way when the disk was full");
+    for part in ["no room is left for", "free some space", "look before you ask for it again"] {
+        assert!(refused.message.contains(part), "{part}: {refused}");
+    }
+    let later = berth.client().submit(&sh("true")).await.unwrap_err();
+    assert_eq!(later.code(), Some(ErrorCode::Unavailable), "nothing is taken in any more: {later}");
+    let said = berth.cli(["submit", "--", "true"]).await;
+    assert!(said.code == 3 && said.err.contains("try again in a while"), "{said:?}");
     let metrics = berth.http("GET", "/metrics", &[], b"").await;
     assert!(metrics.body.contains("berth_store_stalled 1"), "{metrics:?}");
     assert_eq!(berth.job(acknowledged[0]).await.row.id, acknowledged[0], "it still answers");
@@ -228,6 +260,8 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_berth_goes_on_when_ther
     eventually("room for a job", || async { berth.client().submit(&sh("true")).await.is_ok() }).await;
     let stored: std::collections::BTreeSet<u64> = berth.all_jobs().await.iter().map(|row| row.id).collect();
     assert!(acknowledged.iter().all(|job| stored.contains(job)));
+    let unknown: Vec<_> = berth.all_jobs().await.into_iter().filter(|row| row.state == "held").collect();
+    assert_eq!(unknown.len(), acknowledged.len(), "the one that was on its way is done, and once");
     disk.fill();
     berth.kill_dash_9();
     disk.clear();

@@ -39,6 +39,43 @@ async fn waiting_for_several_gives_the_highest_exit_code() {
 }
 
 #[tokio::test]
+async fn why_a_job_ended_is_told_as_data() {
+    let berth = Berth::start().await;
+    let failed = berth.submit("exit 3").await;
+    let limited = berth.submit_job(Submit { time: Some("200ms".into()), ..sh("sleep 1000") }).await;
+    let killed = berth.submit("sleep 1000").await;
+    let after = berth.submit_job(Submit { after_ok: vec![killed.to_string()], ..sh("true") }).await;
+    let good = berth.submit("true").await;
+    berth.cli(["kill", &killed.to_string()]).await.ok();
+    for job in [failed, limited, killed, after, good] {
+        berth.end_of(job).await;
+    }
+    let list = berth.json(["jobs", "--all"]).await;
+    let cause = |job: u64| {
+        let jobs = list["jobs"].as_array().unwrap();
+        jobs.iter().find(|row| row["id"] == job).map(|row| row["cause"].clone()).unwrap()
+    };
+    let me = berth.client().info().await.unwrap().user;
+    assert_eq!(cause(failed), serde_json::json!({ "kind": "exit-code", "words": "exit code 3" }));
+    assert_eq!(cause(limited), serde_json::json!({ "kind": "time-limit", "words": "at its time limit" }));
+    let by_me = serde_json::json!({ "kind": "user", "by": me, "words": format!("by {me}") });
+    assert_eq!(cause(killed), by_me);
+    assert_eq!(cause(after)["by"], "dependency");
+    assert_eq!(cause(good), serde_json::Value::Null);
+    let page = berth.cli(["job", &limited.to_string()]).await.ok();
+    assert!(page.contains("cause       time-limit"), "{page}");
+}
+
+#[tokio::test]
+async fn the_exit_codes_are_told_to_programs_too() {
+    let berth = Berth::without_server();
+    let told = crate::harness::said(berth.lone_command(["--json", "exit-codes"])).await.json();
+    let codes: Vec<u64> = told.as_array().unwrap().iter().map(|row| row["code"].as_u64().unwrap()).collect();
+    assert!([0, 3, 124, 126].iter().all(|code| codes.contains(code)), "{told}");
+    assert!(told[0]["meaning"] == "done" && told[0]["of_job"] == false, "{told}");
+}
+
+#[tokio::test]
 async fn live_jobs_are_listed_and_ended_ones_on_demand() {
     let berth = Berth::start().await;
     let ended = berth.submit("true").await;

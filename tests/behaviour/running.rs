@@ -1,7 +1,7 @@
 //! `berth run`, with no server and no configuration.
 
 use rustix::process::Signal;
-use tokio::process::Command;
+use tokio::{io::AsyncReadExt, process::Command};
 
 use crate::harness::{Berth, Process, Setup, eventually, said};
 
@@ -76,6 +76,29 @@ async fn the_server_ends_when_no_job_is_left_and_its_state_stays() {
 }
 
 #[tokio::test]
+async fn the_server_sleeps_while_its_last_job_runs_and_ends_after_it() {
+    let site = Berth::without_server();
+    let go = site.path("go");
+    let script = format!("echo begun; read line < {}", go.display());
+    assert!(std::process::Command::new("mkfifo").arg(&go).status().unwrap().success());
+    let mut client = spawned(site.lone_command(["run", "--", "sh", "-c", &script]));
+    let mut begun = [0; 6];
+    client.stdout.as_mut().unwrap().read_exact(&mut begun).await.unwrap();
+    // Whoever followed it has gone, and the job goes on.
+    client.kill().await.unwrap();
+    let server = servers(&site)[0];
+    // Longer than it waits before it ends, and than anything that settles by itself.
+    let sleeps = || async {
+        let before = server.wakes();
+        tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+        before.is_some() && server.wakes() == before
+    };
+    eventually("seven seconds without waking", sleeps).await;
+    std::fs::write(go, "go\n").unwrap();
+    eventually("the end of everything", || async { site.processes().is_empty() }).await;
+}
+
+#[tokio::test]
 async fn the_state_is_where_xdg_state_home_says() {
     let site = Berth::without_server();
     let mut command = site.lone_command(["run", "--", "sh", "-c", "pwd"]);
@@ -128,4 +151,15 @@ fn spawned(mut command: Command) -> tokio::process::Child {
     use std::process::Stdio;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.spawn().unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_was_too_slow_ends_with_124_and_the_reason() {
+    let berth = Berth::start().await;
+    let said = berth.cli(["run", "--time", "200ms", "--", "sleep", "1000"]).await;
+    assert_eq!(said.code, 124, "{said:?}");
+    assert!(said.err.contains("job 1 killed at its time limit"), "{said:?}");
+    let waited = berth.cli(["wait", "1"]).await;
+    assert_eq!(waited.code, 124, "{waited:?}");
+    assert!(waited.err.contains("job 1 killed at its time limit"), "{waited:?}");
 }

@@ -15,7 +15,7 @@ echo $1 $2
 async fn lines_at_the_top_of_a_script_are_options() {
     let berth = Berth::start().await;
     let path = berth.write("job.sh", SCRIPT);
-    berth.cli(["submit", path.to_str().unwrap(), "one", "--", "--two"]).await.ok();
+    berth.cli(["submit", path.to_str().unwrap(), "one", "--two"]).await.ok();
     let row = berth.succeeds(1).await;
     assert_eq!((row.name.as_str(), row.cpu_millis, row.memory_bytes), ("from-the-script", 2000, 64 << 20));
     assert_eq!(berth.log(1).await, "hello world from from-the-script\none --two\n");

@@ -46,6 +46,65 @@ async fn a_job_with_a_begin_time_waits_for_it_and_starts_then() {
 }
 
 #[tokio::test]
+async fn what_would_make_it_fit_is_said_and_is_true() {
+    let berth = Berth::with(|setup| setup.cpus = 4).await;
+    let blocking = Submit { cpus: Some("3".into()), time: Some("1h".into()), ..sh("sleep 1000") };
+    let blocking = berth.submit_job(blocking).await;
+    berth.wait_for(blocking, "running").await;
+    let waiting = berth.submit_job(Submit { cpus: Some("2".into()), ..sh("true") }).await;
+    let why = why(&berth, waiting, "no-room").await;
+    let suggestion = |kind: &str| why.suggestions.iter().find(|one| one.kind == kind);
+    let less = suggestion("less").unwrap_or_else(|| panic!("{why:#?}"));
+    assert!(less.text.contains("if it asked for 1 CPU instead of 2, it would fit on local/"), "{less:?}");
+    let ends = suggestion("ends").unwrap();
+    assert!(ends.jobs == [blocking] && ends.at.is_some(), "{ends:?}");
+    let words = berth.cli(["why", &waiting.to_string()]).await.ok();
+    let part = format!("when job {blocking} has ended, it fits on local/");
+    assert!(words.contains(&part) && words.contains("at the latest"), "{words}");
+    let smaller = berth.submit_job(Submit { cpus: Some("1".into()), ..sh("true") }).await;
+    let held = berth.submit_job(Submit { hold: true, cpus: Some("1".into()), ..sh("true") }).await;
+    let why_held = berth.why(held).await;
+    berth.done(Controls::Kill, blocking).await;
+    for job in [smaller, waiting] {
+        berth.succeeds(job).await;
+    }
+    let released = why_held.suggestions.iter().find(|one| one.kind == "release");
+    assert!(
+        released.is_some_and(|one| one.text.contains("if it were released, it would fit")),
+        "{why_held:#?}"
+    );
+    berth.done(Controls::Release, held).await;
+    berth.succeeds(held).await;
+}
+
+#[tokio::test]
+async fn what_it_has_waited_for_is_told_with_times_and_holds_are_known_after_a_crash() {
+    let mut berth = Berth::with(|setup| setup.cpus = 1).await;
+    let blocking = berth.submit("sleep 1000").await;
+    berth.wait_for(blocking, "running").await;
+    let job = berth.submit_job(Submit { hold: true, ..sh("true") }).await;
+    berth.done(Controls::Release, job).await;
+    let kinds = |why: &Why| -> Vec<(String, bool)> {
+        why.waited.iter().map(|one| (one.kind.clone(), one.until.is_some())).collect()
+    };
+    let both = [("held".to_owned(), true), ("no-room".to_owned(), false)];
+    let first = why(&berth, job, "no-room").await;
+    assert_eq!(kinds(&first), both, "{first:#?}");
+    assert!(first.waited[0].until.as_ref() <= Some(&first.waited[1].since), "{first:#?}");
+    assert!(reason(&first, "no-room").since.is_some(), "{first:#?}");
+    let words = berth.cli(["why", &job.to_string()]).await.ok();
+    assert!(words.contains("before that:") && words.contains(": held by its owner"), "{words}");
+    berth.kill_dash_9();
+    berth.start_again().await;
+    let later = why(&berth, job, "no-room").await;
+    assert_eq!(kinds(&later), both, "{later:#?}");
+    assert_eq!(later.waited[0], first.waited[0], "what the history knows stays");
+    berth.done(Controls::Kill, blocking).await;
+    berth.succeeds(job).await;
+    assert_eq!(berth.why(job).await.waited, []);
+}
+
+#[tokio::test]
 async fn a_job_with_a_dependency_names_the_other_job_and_its_state() {
     let berth = Berth::start().await;
     let first = berth.submit_job(Submit { hold: true, ..sh("true") }).await;

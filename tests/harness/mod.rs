@@ -11,6 +11,7 @@ mod policies;
 mod processes;
 mod said;
 mod setup;
+mod terminal;
 
 use std::{
     fs,
@@ -30,6 +31,7 @@ pub use self::{
     processes::{Process, is_root},
     said::{Said, said, said_with},
     setup::Setup,
+    terminal::Terminal,
 };
 
 /// Whatever is waited for comes long before that, or never.

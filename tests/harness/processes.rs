@@ -37,6 +37,17 @@ impl Process {
         stat.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
+    /// How often its threads have waited for something and been woken. `None` when it is gone.
+    pub fn wakes(self) -> Option<u64> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).ok()?;
+        let of_thread = |thread: fs::DirEntry| -> Option<u64> {
+            let status = fs::read_to_string(thread.path().join("status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            line.trim().parse().ok()
+        };
+        Some(threads.filter_map(Result::ok).filter_map(of_thread).sum())
+    }
+
     /// The most memory that it has ever had in RAM.
     pub fn most_memory_kib(self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();

@@ -24,8 +24,11 @@ pub enum ErrorCode {
     TooMany,
     /// It was understood and cannot be done here. Status 422.
     Unable,
-    /// Not now; trying again later may help. Status 503.
+    /// Not now, and nothing was done; trying again later may help. Status 503.
     Unavailable,
+    /// It was taken in and cannot be stored yet: it may still be done. Look before you ask for it again.
+    /// Status 504.
+    UnknownOutcome,
     /// A fault of Berth's. Status 500.
     Internal,
 }

@@ -97,6 +97,9 @@ pub struct JobRow {
     /// The exit code as a shell would give it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Why it ended so, or is being ended; absent for one that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Where it is or was: `EXECUTOR/NODE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -108,6 +111,21 @@ pub struct JobRow {
     /// The most memory of that execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_peak_bytes: Option<u64>,
+}
+
+/// Why a job did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cause {
+    /// For programs. Of killed ones: `user`, `administrator`, `array`, `time-limit`, `watcher`; while it is
+    /// being ended `rerun`, too. Of failed ones: `exit-code`, `signal`, `out-of-memory`, `could-not-launch`,
+    /// `node-failure`, `tasks`. Of rejected ones: `rejected`. Of lost ones: `lost`.
+    pub kind: String,
+    /// Who or what wanted it, where somebody did: a person, a watcher, the policy that refused it, or
+    /// `dependency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// For people: `at its time limit`, `by ann`, `exit code 3`.
+    pub words: String,
 }
 
 /// How many are in a state.
@@ -166,12 +184,49 @@ pub struct Why {
     pub summary: String,
     /// All reasons, with their evidence.
     pub reasons: Vec<Reason>,
+    /// What it has waited for so far, oldest first and at most 16; those without an end go on. Holds are known for
+    /// all of its life, what else kept it since the server's start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waited: Vec<Waited>,
+    /// What would make it fit: each was tried on the server's books. Whose turn it is then is the scheduler's to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<Suggestion>,
     /// When the scheduler expects it to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_start: Option<String>,
     /// The scheduler that was asked, and its own words about this job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<String>,
+}
+
+/// A time that a job waited for one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Waited {
+    /// For programs: `held`, `begin-time`, `dependency`, `no-room`, `array-bound`, `unreachable`, `scheduler`,
+    /// `given-back`.
+    pub kind: String,
+    /// For people.
+    pub text: String,
+    /// From when on.
+    pub since: String,
+    /// Until when; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// A change that would make a job fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Suggestion {
+    /// For programs: `less`, `ends`, `release`, `begin-time`, `dependency`, `array-bound`.
+    pub kind: String,
+    /// For people.
+    pub text: String,
+    /// The jobs whose end it needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<u64>,
+    /// When that comes about by itself at the latest, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// One reason.
@@ -182,6 +237,9 @@ pub struct Reason {
     pub kind: String,
     /// For people: what and why, with figures.
     pub text: String,
+    /// From when on, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// What would help, where something would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
@@ -223,6 +281,9 @@ pub struct EventRow {
     /// The exit code, at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Why it ended so, at an end that is no success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// For programs that want more.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, String>,

@@ -16,7 +16,8 @@ pub use client::{ApiStream, AttachedInput, AttachedOutput, Piece, Broken, Client
 pub use error::{ErrorBody, ErrorCode, Problem};
 pub use hyper::body::Bytes;
 pub use job::{
-    EventRow, FileRow, HistoryRow, JobDetail, JobList, JobQuery, JobRow, LogPart, Reason, StateCount, Why,
+    Cause, EventRow, FileRow, HistoryRow, JobDetail, JobList, JobQuery, JobRow, LogPart, Reason, StateCount,
+    Suggestion, Waited, Why,
 };
 pub use operate::{
     ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow, PluginCheck, PluginRow,

@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use berth_config::{Config, Loader, LogFormat, usual_file};
+use berth_config::{Config, Loaded, Loader, LogFormat, Problems, usual_file};
 use berth_server::{Server, Settings};
 use tokio::{
     runtime::Runtime,
@@ -11,11 +11,20 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{activity::Activity, commands::serve::ServeArgs, daemon::Daemon, plugins, service::Service};
+use crate::{
+    activity::Activity,
+    commands::serve::ServeArgs,
+    daemon::{Daemon, Reloaded},
+    plugins,
+    service::Service,
+};
 
 /// How long an embedded server waits for somebody to come.
 const EMBEDDED_PATIENCE: Duration = Duration::from_secs(3);
+/// How long it waits after the end of a job before it counts those that are left.
+const EMBEDDED_BREATH: Duration = Duration::from_millis(300);
 
 /// Serves until it is told to end.
 pub fn run(args: ServeArgs) -> ExitCode {
@@ -33,8 +42,11 @@ fn try_run(args: &ServeArgs) -> anyhow::Result<()> {
         // Ctrl-C at the terminal is for those who follow their jobs, not for those who run them.
         rustix::process::setsid().context("no session of its own can be had")?;
     }
-    let config = load(args)?;
-    start_log(&config)?;
+    let loaded = load(args).map_err(|problems| anyhow::anyhow!("the configuration is wrong\n{problems}"))?;
+    if !loaded.warnings.is_empty() {
+        say(&loaded.warnings.to_string());
+    }
+    let set_log_level = start_log(&loaded.config)?;
     let runtime = Runtime::new().context("the runtime cannot be started")?;
     let plugins = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -42,7 +54,7 @@ fn try_run(args: &ServeArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the executors' runtime cannot be started")?;
-    let served = runtime.block_on(serve(config, args.embedded, plugins.handle()));
+    let served = runtime.block_on(serve(loaded, args, set_log_level, plugins.handle()));
     plugins.shutdown_background();
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -53,10 +65,13 @@ fn say(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }
 
-fn load(args: &ServeArgs) -> anyhow::Result<Config> {
+fn load(args: &ServeArgs) -> Result<Loaded, Problems> {
     let known = plugins::known();
     // Names with two underscores are configuration; others are not looked at.
-    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let variables = std::env::vars_os();
+    let environment: Vec<(String, String)> = variables
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     let mut loader = Loader::new(&known).env(environment.clone().into_iter());
     let file = match (&args.config, args.embedded) {
         (Some(file), _) => Some(file.clone()),
@@ -69,29 +84,36 @@ fn load(args: &ServeArgs) -> anyhow::Result<Config> {
     if let Some(state) = &args.state {
         loader = loader.state(state);
     }
-    let loaded =
-        loader.load().map_err(|problems| anyhow::anyhow!("the configuration is wrong\n{problems}"))?;
-    if !loaded.warnings.is_empty() {
-        say(&loaded.warnings.to_string());
-    }
-    Ok(loaded.config)
+    loader.load()
 }
 
-fn start_log(config: &Config) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)
+/// Sets the level of the log anew.
+type SetLogLevel = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+fn start_log(config: &Config) -> anyhow::Result<SetLogLevel> {
+    let filter = EnvFilter::try_new(&config.log.level)
         .with_context(|| format!("log.level {:?} cannot be understood", config.log.level))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr);
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
+    let registry = tracing_subscriber::registry().with(filter);
+    let coloured = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer().with_ansi(coloured).with_writer(std::io::stderr);
     match config.log.format {
-        LogFormat::Json => log.json().init(),
-        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+        LogFormat::Text => registry.with(lines.with_target(false)).init(),
     }
-    Ok(())
+    Ok(Arc::new(move |level| {
+        let filter = EnvFilter::try_new(level).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    }))
 }
 
-async fn serve(config: Config, embedded: bool, plugins: &tokio::runtime::Handle) -> anyhow::Result<()> {
+async fn serve(
+    loaded: Loaded,
+    args: &ServeArgs,
+    set_log_level: SetLogLevel,
+    plugins: &tokio::runtime::Handle,
+) -> anyhow::Result<()> {
+    let (config, embedded) = (&loaded.config, args.embedded);
     let settings = Settings {
         socket: Some(config.server.socket.clone()),
         socket_mode: config.server.socket_mode,
@@ -99,20 +121,22 @@ async fn serve(config: Config, embedded: bool, plugins: &tokio::runtime::Handle)
         request_limit_bytes: config.server.request_limit_bytes,
         ..Settings::default()
     };
-    let (daemon, turning) = Daemon::start(config, plugins).await?;
+    let (daemon, turning) = Daemon::start(loaded, plugins).await?;
     let daemon = Arc::new(daemon);
     let activity = Activity::default();
     let service = Arc::new(Service::new(Arc::clone(&daemon), activity.clone()));
     let server = Server::bind(settings, service).await?;
+    let config = daemon.config.now();
     tracing::info!(
-        socket = %daemon.config.server.socket.display(),
-        cluster = daemon.config.cluster.name,
+        socket = %config.server.socket.display(),
+        cluster = config.cluster.name,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
     if embedded {
         tell_ready();
     }
+    tokio::spawn(reload_on_hangup(Arc::clone(&daemon), args.clone(), set_log_level));
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(server.serve(shutdown.clone()));
     let broke_down = tokio::select! {
@@ -146,22 +170,89 @@ async fn told_to_end() {
     }
 }
 
+/// Reads the configuration again whenever SIGHUP comes, one after the other.
+async fn reload_on_hangup(daemon: Arc<Daemon>, args: ServeArgs, set_log_level: SetLogLevel) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        let (daemon, args, set_log_level) = (Arc::clone(&daemon), args.clone(), Arc::clone(&set_log_level));
+        let reloading = tokio::task::spawn_blocking(move || match load(&args) {
+            Ok(loaded) => Ok(daemon.reload(loaded, &*set_log_level)),
+            Err(problems) => Err(problems),
+        });
+        match reloading.await {
+            Ok(Ok(reloaded)) => tell_reloaded(&reloaded),
+            Ok(Err(problems)) => {
+                tracing::error!("the configuration is wrong; the one before goes on");
+                say(&problems.to_string());
+            }
+            Err(error) => tracing::error!(error = %error, "the configuration was not read again"),
+        }
+    }
+}
+
+fn tell_reloaded(reloaded: &Reloaded) {
+    let Reloaded { taken_over, need_restart, refused, policies } = reloaded;
+    tracing::info!(keys = taken_over.join(", "), policies = policies.join(", "), "configuration read again");
+    if !need_restart.is_empty() {
+        tracing::warn!(keys = need_restart.join(", "), "these keys hold after a restart, not before");
+    }
+    for (what, words) in refused {
+        tracing::error!(what, reason = words, "not taken over; the one before goes on");
+    }
+}
+
 async fn over(turning: JoinHandle<()>) {
     if let Err(error) = turning.await {
         tracing::error!(error = %error, "the loop broke down");
     }
 }
 
-/// Completes when no job is left and nobody has come for a while.
+/// Completes when no job is left and nobody has come for a while. It wakes when something ends, never to look
+/// whether something has.
 async fn abandoned(daemon: &Daemon, activity: &Activity) {
-    let mut quiet = None;
     loop {
+        let begun = activity.quiet().await;
+        no_job_left(daemon).await;
+        if activity.quiet_since() != Some(begun) {
+            continue;
+        }
         tokio::time::sleep(EMBEDDED_PATIENCE).await;
-        let jobs = daemon.inbox.look(berth_engine::Engine::live_jobs).await;
-        let now = activity.quiet_since().filter(|_| jobs == Some(0));
-        if now.is_some() && now == quiet {
+        if activity.quiet_since() == Some(begun) && live_jobs(daemon).await == Some(0) {
             return;
         }
-        quiet = now;
+    }
+}
+
+/// `None` while nothing can be written, and the loop does not answer.
+async fn live_jobs(daemon: &Daemon) -> Option<usize> {
+    daemon.inbox.look(berth_engine::Engine::live_jobs).await
+}
+
+async fn no_job_left(daemon: &Daemon) {
+    loop {
+        // Listened to before the look, so that no end falls between the two.
+        let mut events = daemon.feed.listen();
+        match live_jobs(daemon).await {
+            Some(0) => return,
+            Some(_) => an_end(&mut events).await,
+            None => {}
+        }
+        drop(events);
+        // Where jobs end by the thousand, one look for many of them is enough.
+        tokio::time::sleep(EMBEDDED_BREATH).await;
+    }
+}
+
+/// Waits until some job has ended.
+async fn an_end(events: &mut tokio::sync::broadcast::Receiver<crate::daemon::Events>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(batch) if batch.iter().any(|told| told.event.record.kind.is_end()) => return,
+            Ok(_) => {}
+            // What was missed may have been an end.
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Jobs that wait for the ends of others.
 
-use berth_model::{Dependency, DependencyKind, Hold, JobEvent, JobId, StateKind};
+use berth_model::{Dependency, DependencyKind, EventKind, Hold, JobEvent, JobId, StateKind, Step};
 
 use crate::{Engine, Refusal};
 
@@ -64,7 +64,9 @@ impl Engine {
             let reason = format!("{} job {over}, which {words}", kind.as_str());
             self.reject(waiting, "dependency".into(), reason);
         } else if all_met {
-            self.apply(waiting, &JobEvent::Release(Hold::Dependency));
+            if let Step::Moved(_) = self.apply(waiting, &JobEvent::Release(Hold::Dependency)) {
+                self.record(waiting, EventKind::Released { hold: Hold::Dependency, by: None });
+            }
             self.refresh_array(waiting);
         }
     }

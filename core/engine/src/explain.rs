@@ -3,7 +3,7 @@
 use berth_model::{AttemptName, Hold, JobId, JobState, Resources, UtcMs, WaitReason};
 
 use crate::{
-    Engine, NodeId,
+    Engine, NodeId, Spell,
     job::{Job, Kind},
 };
 
@@ -14,6 +14,8 @@ pub struct LiveView {
     pub reasons: Vec<WaitReason>,
     /// When the last plan expects it to start.
     pub expected_start: Option<UtcMs>,
+    /// What it has waited for while it might have started, oldest first; the last one goes on.
+    pub spells: Vec<Spell>,
     /// Whether the scheduler policy may have more to say about it.
     pub ask_policy: bool,
 }
@@ -96,7 +98,14 @@ impl Engine {
             (Kind::Array(array), JobState::Running { .. }) => array.startable() > 0,
             _ => false,
         };
-        Some(LiveView { reasons, expected_start: self.telling.expected.get(&id).copied(), ask_policy })
+        let waits = match (&job.kind, &job.state) {
+            (_, JobState::Pending) => true,
+            (Kind::Array(array), JobState::Running { .. }) => array.peek().is_some(),
+            _ => false,
+        };
+        let spells = if waits { self.spells(job) } else { Vec::new() };
+        let expected_start = self.telling.expected.get(&id).copied();
+        Some(LiveView { reasons, expected_start, spells, ask_policy })
     }
 
     fn reasons(&self, job: &Job) -> Vec<WaitReason> {

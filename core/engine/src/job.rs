@@ -7,7 +7,7 @@ use berth_model::{
     StopCause, UtcMs,
 };
 
-use crate::{ArrayEnds, NameId, NodeId, PlacementId, pace::Pace};
+use crate::{ArrayEnds, NameId, NodeId, PlacementId, pace::Pace, spells::Series};
 
 /// A job that has not ended.
 #[derive(Debug)]
@@ -121,6 +121,8 @@ pub(crate) struct Array {
     pub(crate) pace: Option<Pace>,
     /// It was killed as a whole: nothing further starts.
     pub(crate) killed: Option<StopCause>,
+    /// What its tasks have waited for.
+    pub(crate) waited: Series,
 }
 
 impl Array {
@@ -135,6 +137,7 @@ impl Array {
             ends: ArrayEnds::default(),
             pace: None,
             killed: None,
+            waited: Series::default(),
         }
     }
 

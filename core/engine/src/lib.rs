@@ -18,6 +18,8 @@ mod plan;
 mod plan_check;
 mod reports;
 mod restore;
+mod spells;
+mod suggest;
 mod telling;
 mod timers;
 
@@ -32,3 +34,5 @@ pub use plan::{
     NameId, NodeId, NodeTold, PendingTold, PlacementId, PlacementTold, Plan, PlanRequest, Room, RunningTold,
     Start, Told,
 };
+pub use spells::{Bar, Spell};
+pub use suggest::Suggestion;

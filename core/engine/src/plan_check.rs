@@ -41,6 +41,7 @@ impl Engine {
         }
         self.telling.expected = plan.reservations.iter().map(|&(job, _, at)| (job, at)).collect();
         self.telling.passed_over = plan.passed_over;
+        self.note_spells();
         if let Some(at) = plan.wake_at {
             // Not in the past, where it would turn the loop into a spin.
             self.timers.set(at.max(UtcMs(self.now.0 + 1)), Due::Plan);

@@ -25,6 +25,7 @@ impl Engine {
     pub(crate) fn on_away(&mut self, executor: &str, words: String) {
         let name = self.names.number(executor);
         self.nodes.set_away(name, Some(words));
+        self.note_spells();
     }
 
     /// Whatever was missed meanwhile is asked for.

@@ -7,6 +7,7 @@ use berth_model::{Hold, JobId, JobState, UtcMs};
 use crate::{
     Effect, Engine, NameId, PendingTold, PlanRequest, Room, RunningTold, Told,
     job::{Belief, Job, Kind},
+    spells::Spells,
 };
 
 /// The engine's side of the conversation with the scheduler policy.
@@ -31,6 +32,8 @@ pub(crate) struct Telling {
     ended: Vec<JobId>,
     /// Pending jobs that the policy knows, all that is told counted in.
     known: u64,
+    /// What has kept them from starting.
+    pub(crate) spells: Spells,
 }
 
 /// A request under way.
@@ -55,6 +58,7 @@ impl Default for Telling {
             withdrawn: Vec::new(),
             ended: Vec::new(),
             known: 0,
+            spells: Spells::default(),
         }
     }
 }
@@ -157,6 +161,7 @@ impl Engine {
                 priority: job.priority,
             });
             self.telling.known += u64::from(was.pending == 0);
+            self.telling.spells.expect(job.placement, job.needs);
         } else if was.pending > 0 {
             told.withdrawn.push(id);
             self.telling.known -= 1;

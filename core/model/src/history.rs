@@ -79,6 +79,14 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// Whether it is the end of an attempt.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Ended { .. })
+    }
+}
+
 /// One entry of a job's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobEventRecord {

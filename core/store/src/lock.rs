@@ -2,8 +2,8 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::Read,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -11,14 +11,22 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::StoreError;
 
+/// The first line: the owner's number, always this long, so that writing it moves nothing.
+const OWNER_BYTES: u64 = 11;
+/// The second line, once the database has been set up.
+const IN_USE: &str = "in use\n";
+
 /// Sole ownership of a database, from [`Ownership::take`] to its drop.
 #[derive(Debug)]
 pub(crate) struct Ownership {
-    _file: File,
+    file: File,
+    lock: PathBuf,
+    in_use: bool,
 }
 
 impl Ownership {
-    /// Takes the database at `path` for this process; the file `PATH.lock` says which has it.
+    /// Takes the database at `path` for this process; the file `PATH.lock` says which has it, and whether the
+    /// database has ever been in use.
     ///
     /// The file itself stays when the lock is gone: removing it could remove another one's lock.
     pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
@@ -40,21 +48,59 @@ impl Ownership {
             if refused != rustix::io::Errno::WOULDBLOCK {
                 return Err(io(refused.into()));
             }
-            let mut text = String::new();
             // The owner may be about to write its number; not knowing it changes nothing.
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            let pid = lines(&mut file).0.and_then(|line| line.trim().parse().ok());
             return Err(StoreError::Owned { path: path.to_owned(), pid });
         }
+        let in_use = lines(&mut file).1;
         // On a full disk the lock still holds, and its file names nobody.
+        let length = if in_use { OWNER_BYTES + IN_USE.len() as u64 } else { OWNER_BYTES };
         let named = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
+            .set_len(length)
+            .and_then(|()| file.write_all_at(format!("{:<10}\n", std::process::id()).as_bytes(), 0))
+            .and_then(|()| match in_use {
+                true => file.write_all_at(IN_USE.as_bytes(), OWNER_BYTES),
+                false => Ok(()),
+            });
         if let Err(error) = named {
             tracing::warn!(path = %lock.display(), %error, "the lock file does not name this process");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file, lock, in_use })
     }
+
+    /// Whether the database has been set up before: one that is empty has lost everything.
+    pub(crate) fn in_use(&self) -> bool {
+        self.in_use
+    }
+
+    /// Notes, durably, that the database has been set up, or that a new one is about to be.
+    pub(crate) fn set_in_use(&mut self, in_use: bool) -> Result<(), StoreError> {
+        if self.in_use == in_use {
+            return Ok(());
+        }
+        let written = match in_use {
+            true => self.file.write_all_at(IN_USE.as_bytes(), OWNER_BYTES),
+            false => self.file.set_len(OWNER_BYTES),
+        };
+        let folder = self.lock.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        written.and_then(|()| self.file.sync_all()).and_then(|()| File::open(folder)?.sync_all()).map_err(
+            |source| StoreError::Io { path: self.lock.clone(), verb: "written", source: source.into() },
+        )?;
+        self.in_use = in_use;
+        Ok(())
+    }
+}
+
+/// The first line of a lock file, and whether it says that the database is in use.
+fn lines(file: &mut File) -> (Option<String>, bool) {
+    let mut text = String::new();
+    // What is no text is not Berth's, and says nothing.
+    if file.take(1024).read_to_string(&mut text).is_err() {
+        return (None, false);
+    }
+    let mut lines = text.lines();
+    (lines.next().map(str::to_owned), lines.next() == Some(IN_USE.trim()))
 }
 
 fn lock_path(path: &Path) -> PathBuf {

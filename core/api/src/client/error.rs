@@ -1,6 +1,6 @@
 //! What can go wrong between a client and its server.
 
-use crate::ErrorBody;
+use crate::{ErrorBody, ErrorCode};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -50,12 +50,16 @@ impl ClientError {
     /// Whether the request certainly did nothing, so that sending it once more is safe.
     #[must_use]
     pub fn nothing_was_done(&self) -> bool {
-        matches!(self, Self::NoServer { .. } | Self::Unusable { .. } | Self::Refused(_))
+        match self {
+            Self::NoServer { .. } | Self::Unusable { .. } => true,
+            Self::Refused(body) => body.code != ErrorCode::UnknownOutcome,
+            Self::Broken(_) => false,
+        }
     }
 
     /// The server's code, where it answered with one.
     #[must_use]
-    pub fn code(&self) -> Option<crate::ErrorCode> {
+    pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(body) => Some(body.code),
             _ => None,

@@ -75,7 +75,7 @@ impl ExecArgs {
             false => None,
         };
         match carry(input, output).await? {
-            Piece::Exit(code) => Ok(Status::of_job("failed", Some(code))),
+            Piece::Exit(code) => Ok(Status::of_job("failed", Some(code), None)),
             _ => Ok(Status::UNKNOWN_END),
         }
     }

@@ -3,11 +3,11 @@
 use clap::Args;
 
 use super::Session;
-use crate::exit_code::{HELP, Status};
+use crate::exit_code::{self, Status};
 
 /// The exit codes.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = exit_code::help())]
 pub struct ExitCodesArgs {}
 
 impl ExitCodesArgs {
@@ -16,7 +16,10 @@ impl ExitCodesArgs {
     /// # Errors
     /// When standard output does not take it.
     pub fn run(self, session: &Session) -> anyhow::Result<Status> {
-        session.output.text(HELP)?;
+        match session.output.json {
+            true => session.output.document(&exit_code::ALL)?,
+            false => session.output.text(&exit_code::help())?,
+        }
         Ok(Status::OK)
     }
 }

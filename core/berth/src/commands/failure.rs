@@ -118,6 +118,7 @@ fn help_of(error: &anyhow::Error) -> Option<String> {
     let help = match refusal(error)?.code {
         ErrorCode::Unauthenticated => "put a token of yours into BERTH_TOKEN or ~/.config/berth/token",
         ErrorCode::TooMany | ErrorCode::Unavailable => "try again in a while",
+        ErrorCode::UnknownOutcome => "`berth jobs --all` and `berth job ID` show whether it was done",
         _ => return None,
     };
     Some(help.to_owned())

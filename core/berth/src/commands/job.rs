@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use berth_api::{CommandText, JobDetail, Submit};
+use berth_api::{CommandText, JobDetail, JobRow, Submit};
 use berth_model::{UtcMs, format_bytes};
 use clap::Args;
 
@@ -66,6 +66,7 @@ pub fn render(job: &JobDetail, now: UtcMs) -> String {
     page.line(what, &format!("{}  {}", row.label, row.name));
     page.maybe("about", spec.description.as_deref());
     page.line("state", &state(job));
+    page.line("cause", &cause(row));
     page.line("owner", &owner(job));
     page.line("runs", &command(spec));
     page.line("asks for", &resources(job));
@@ -100,6 +101,15 @@ fn state(job: &JobDetail) -> String {
     match remark.is_empty() || Some(&remark) == job.row.node.as_ref() {
         true => format!("{}{again}", job.row.state),
         false => format!("{}{again}: {remark}", job.row.state),
+    }
+}
+
+/// What programs are told of an end: its kind, and who or what wanted it.
+fn cause(row: &JobRow) -> String {
+    let Some(cause) = &row.cause else { return String::new() };
+    match &cause.by {
+        Some(by) => format!("{}, by {by}", cause.kind),
+        None => cause.kind.clone(),
     }
 }
 
@@ -165,7 +175,7 @@ fn ran(job: &JobDetail, now: UtcMs) -> String {
 
 #[cfg(test)]
 mod tests {
-    use berth_api::{HistoryRow, JobRow};
+    use berth_api::{Cause, HistoryRow};
 
     use super::*;
 
@@ -193,6 +203,7 @@ mod tests {
                 started: Some("2025-11-21T08:58:00Z".into()),
                 ended: Some("2025-11-21T08:59:30Z".into()),
                 exit_code: Some(137),
+                cause: Some(Cause { kind: "out-of-memory".into(), by: None, words: "out of memory".into() }),
                 node: Some("local/here".into()),
                 attempt: 2,
                 cpu_micros: Some(95_000_000),

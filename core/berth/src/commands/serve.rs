@@ -4,8 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// What SIGHUP does.
+const ON_SIGNALS: &str = "\
+SIGTERM and SIGINT end the server; jobs go on. SIGHUP has it read its configuration again. These keys hold at once: \
+log.level; those of [jobs] but directory and starts-per-plan; those of [scheduler], [auth], [network] and [[watchers]] \
+but auth.instances, auth.cache, and a watcher's name and every. A policy whose file has changed is loaded anew. All \
+others hold after a restart; the log names those that have changed. A configuration with a mistake changes nothing.\n\n\
+`berth config check` checks a configuration without starting anything; `berth status` tells whether a server runs.";
+
 /// The daemon.
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = ON_SIGNALS)]
 pub struct ServeArgs {
     /// Configuration; /etc/berth/berth.toml or ~/.config/berth/berth.toml otherwise, or none
     #[arg(short, long, value_name = "FILE")]

@@ -25,21 +25,51 @@ pub struct JobArgs {
     /// Job file in TOML or JSON, with the fields of POST /v1/jobs; options override it
     #[arg(short, long = "file", value_name = "JOB.toml|JOB.json")]
     file: Option<PathBuf>,
-    /// Script with its arguments; `-` reads it from standard input. Its #BERTH lines are options, too
-    #[arg(value_name = "SCRIPT", num_args = 0..)]
-    script: Vec<String>,
-    /// Program with its arguments; behind a script, arguments of it that begin with a dash
-    #[arg(value_name = "CMD", last = true)]
-    rest: Vec<String>,
+    /// Script, whose #BERTH lines are options, too; `-` reads it from standard input. All that follows is for
+    /// it. Behind two dashes, a program with its arguments
+    #[arg(value_name = "SCRIPT|-- CMD", num_args = 0.., trailing_var_arg = true)]
+    words: Vec<String>,
     #[command(flatten)]
     options: JobOptions,
 }
 
-/// Reads everything that belongs to the job. Warnings are for standard error.
+/// What a job runs, as it was typed.
+enum Typed {
+    Nothing,
+    Script { path: String, args: Vec<String> },
+    Program(Vec<String>),
+}
+
+/// What the words are. Clap takes two dashes in front of them away, so that only the whole command line tells a
+/// script from a program: the words are its end.
+fn typed(words: Vec<String>, line: &[OsString]) -> Typed {
+    let before = line.len().checked_sub(words.len() + 1).and_then(|at| line.get(at));
+    let mut rest = words.iter().cloned();
+    match rest.next() {
+        None => Typed::Nothing,
+        Some(_) if before.is_some_and(|word| word == "--") => Typed::Program(words),
+        Some(path) => {
+            let args: Vec<String> = rest.collect();
+            // Two dashes right behind the script only part it from its arguments.
+            let args = match args.split_first() {
+                Some((first, args)) if first == "--" => args.to_vec(),
+                _ => args,
+            };
+            Typed::Script { path, args }
+        }
+    }
+}
+
+/// Reads everything that belongs to the job, for this process's command line. Warnings are for standard error.
 ///
 /// # Errors
 /// When it makes no sense, with the place.
 pub fn assemble(args: JobArgs, warn: &mut dyn FnMut(String)) -> anyhow::Result<Submit> {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    assemble_from(args, &line, warn)
+}
+
+fn assemble_from(args: JobArgs, line: &[OsString], warn: &mut dyn FnMut(String)) -> anyhow::Result<Submit> {
     let here = std::env::current_dir().context("the working directory is gone")?;
     let over = args.options.into_submit(&here).map_err(Failure::usage)?;
     let mut file = match &args.file {
@@ -47,16 +77,15 @@ pub fn assemble(args: JobArgs, warn: &mut dyn FnMut(String)) -> anyhow::Result<S
         None => Submit::default(),
     };
     let mut script_lines = Submit::default();
-    match (args.script.split_first(), args.rest.is_empty()) {
-        (Some((path, words)), _) => {
-            let script = Script::read(Path::new(path)).map_err(Failure::caused_by_usage)?;
+    match typed(args.words, line) {
+        Typed::Script { path, args } => {
+            let script = Script::read(Path::new(&path)).map_err(Failure::caused_by_usage)?;
             script_lines = read_header(&script.text, &script.place, &here, warn)?;
             script_lines.name = script_lines.name.or(script.name);
-            file.command =
-                Some(CommandText::Script { text: script.text, args: [words, &args.rest].concat() });
+            file.command = Some(CommandText::Script { text: script.text, args });
         }
-        (None, false) => file.command = Some(CommandText::Argv(args.rest)),
-        (None, true) => {
+        Typed::Program(argv) => file.command = Some(CommandText::Argv(argv)),
+        Typed::Nothing => {
             if let Some(CommandText::Script { text, .. }) = &file.command {
                 script_lines = read_header(text, "the job file's script", &here, warn)?;
             }
@@ -127,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
         job: JobArgs,
@@ -138,8 +167,13 @@ mod tests {
         Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).job
     }
 
+    fn line(words: &[&str]) -> Vec<OsString> {
+        ["berth", "submit"].iter().chain(words).map(OsString::from).collect()
+    }
+
     fn made(words: &[&str]) -> Result<serde_json::Value, String> {
-        let job = assemble(parse(words), &mut |_| {}).map_err(|error| error.to_string())?;
+        let job =
+            assemble_from(parse(words), &line(words), &mut |_| {}).map_err(|error| error.to_string())?;
         Ok(serde_json::to_value(job).unwrap())
     }
 
@@ -152,13 +186,37 @@ mod tests {
     }
 
     #[test]
+    fn everything_behind_a_script_is_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("job.sh");
+        std::fs::write(&script, "echo\n").unwrap();
+        let script = script.to_str().unwrap();
+        let args = |words: &[&str]| {
+            let job = made(words).unwrap();
+            (job["cpus"].clone(), job["command"]["script"]["args"].clone())
+        };
+        let two = || json!("2");
+        assert_eq!(args(&["-c", "2", script, "-x", "--cpus", "9"]), (two(), json!(["-x", "--cpus", "9"])));
+        assert_eq!(args(&["-c", "2", script, "--json"]), (two(), json!(["--json"])));
+        assert_eq!(args(&["-c", "2", script, "--", "-x"]), (two(), json!(["-x"])));
+        assert_eq!(args(&["-c", "2", script, "a", "--", "-x"]), (two(), json!(["a", "--", "-x"])));
+        assert_eq!(args(&["-c", "2", script, "-h"]), (two(), json!(["-h"])));
+    }
+
+    #[test]
+    fn an_option_that_there_is_not_is_no_script() {
+        let error = Line::try_parse_from(["submit", "--cpu", "2", "job.sh"]).unwrap_err().to_string();
+        assert!(error.contains("unexpected argument '--cpu'") && error.contains("'--cpus'"), "{error}");
+    }
+
+    #[test]
     fn options_win_over_the_job_file_and_that_over_the_script() {
         let folder = tempfile::tempdir().unwrap();
         let (script, file) = (folder.path().join("job.sh"), folder.path().join("job.toml"));
         std::fs::write(&script, "#!/bin/sh\n#BERTH -c 1 -m 1G -t 1h -e A=1 -e B=1\necho\n").unwrap();
         std::fs::write(&file, "cpus = '2'\nmemory = '2G'\n[env]\nB = '2'\n").unwrap();
         let (script, file) = (script.to_str().unwrap(), file.to_str().unwrap());
-        let job = made(&["--cpus", "3", "-f", file, script, "one", "--", "--two"]).unwrap();
+        let job = made(&["--cpus", "3", "-f", file, script, "one", "--two"]).unwrap();
         assert_eq!(job["cpus"], "3");
         assert_eq!(job["memory"], "2G");
         assert_eq!(job["time"], "1h");
@@ -199,7 +257,8 @@ mod tests {
         let script = folder.path().join("job.sh");
         std::fs::write(&script, "echo\n#BERTH --cpus 2\n").unwrap();
         let mut warnings = Vec::new();
-        let job = assemble(parse(&[script.to_str().unwrap()]), &mut |text| warnings.push(text)).unwrap();
+        let words = [script.to_str().unwrap()];
+        let job = assemble_from(parse(&words), &line(&words), &mut |text| warnings.push(text)).unwrap();
         assert_eq!(job.cpus, None);
         assert!(warnings.len() == 1 && warnings[0].contains("job.sh:2: #BERTH below"), "{warnings:?}");
     }

@@ -1,16 +1,33 @@
 //! `berth submit`.
 
+use berth_api::ClientError;
 use clap::Args;
 
 use super::{
-    Session,
+    Failure, Session,
     submission::{JobArgs, assemble},
 };
 use crate::{exit_code::Status, output};
 
+/// After an answer that never came, too, the job may be there.
+fn not_known(error: ClientError) -> anyhow::Error {
+    match error.nothing_was_done() {
+        true => error.into(),
+        false => {
+            let failure = Failure::new(Status::UNKNOWN_OUTCOME, "it is not known whether the job was taken");
+            anyhow::Error::new(error).context(
+                failure.help(
+                    "`berth jobs` shows it if it was; look there, later too, before you submit it again",
+                ),
+            )
+        }
+    }
+}
+
 /// A job to be submitted.
 #[derive(Args, Clone, Debug)]
 #[command(
+    override_usage = "berth submit [OPTIONS] SCRIPT [ARG]...\n       berth submit [OPTIONS] -- CMD [ARG]...",
     after_help = "Options at the top of a script count as if they were typed, unless they are:\n\n    \
     #!/bin/sh\n    #BERTH --cpus 2 --memory 4G\n    #BERTH --time 1h\n    ./compute"
 )]
@@ -26,7 +43,8 @@ impl SubmitArgs {
     /// When it is not taken.
     pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
         let job = assemble(self.job, &mut |warning| output::note(&warning))?;
-        let submitted = session.client().await?.submit(&job).await?;
+        let client = session.client().await?;
+        let submitted = client.submit(&job).await.map_err(not_known)?;
         match session.output.json {
             true => session.output.document(&submitted)?,
             false => session.output.text(&submitted.id.to_string())?,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use berth_api::{ApiStream, Client, ClientError, EventRow, JobRow};
+use berth_api::{ApiStream, Cause, Client, ClientError, EventRow, JobRow};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -66,19 +66,34 @@ impl WaitArgs {
 struct End {
     state: String,
     exit_code: Option<i32>,
+    cause: Option<Cause>,
 }
 
 impl End {
     fn status(&self) -> Status {
-        Status::of_job(&self.state, self.exit_code)
+        Status::of_job(&self.state, self.exit_code, self.cause.as_ref())
+    }
+
+    /// `failed: exit code 3`, `killed at its time limit (exit code 143)`.
+    fn words(&self) -> String {
+        let code = self.exit_code.map(|code| format!("exit code {code}"));
+        let cause = self.cause.as_ref().map(|cause| cause.words.as_str());
+        let said = match (self.state.as_str(), cause) {
+            ("killed", Some(words)) => format!("killed {words}"),
+            (state, Some(words)) => format!("{state}: {words}"),
+            (state, None) => state.to_owned(),
+        };
+        match code.filter(|code| !said.contains(code.as_str())) {
+            Some(code) => format!("{said} ({code})"),
+            None => said,
+        }
     }
 }
 
 /// Says which did not succeed.
 fn report(ends: &[(String, End)]) {
     for (job, end) in ends.iter().filter(|(_, end)| end.state != "succeeded") {
-        let code = end.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
-        output::note(&format!("job {job} ended as {}{code}", end.state));
+        output::note(&format!("job {job} {}", end.words()));
     }
 }
 
@@ -111,7 +126,7 @@ async fn watch(
     let mut events: ApiStream<EventRow> = client.events(None).await?;
     let open: Vec<String> = jobs.iter().filter(|job| !ends.contains_key(*job)).cloned().collect();
     for row in look(client, open.into_iter()).await? {
-        note_end(ends, &row.label, &row.state, row.exit_code);
+        note_end(ends, &row.label, &row.state, row.exit_code, row.cause);
     }
     show(ends, jobs, progress);
     while ends.len() < jobs.len() {
@@ -120,7 +135,7 @@ async fn watch(
             continue;
         }
         if is_over(&event.state) {
-            note_end(ends, &event.label, &event.state, event.exit_code);
+            note_end(ends, &event.label, &event.state, event.exit_code, event.cause);
         } else {
             // Somebody had it run again.
             ends.remove(&event.label);
@@ -135,9 +150,15 @@ async fn look(client: &Client, jobs: impl Iterator<Item = String>) -> Result<Vec
     stream::iter(questions).buffered(AT_ONCE).try_collect().await
 }
 
-fn note_end(ends: &mut HashMap<String, End>, job: &str, state: &str, exit_code: Option<i32>) {
+fn note_end(
+    ends: &mut HashMap<String, End>,
+    job: &str,
+    state: &str,
+    exit_code: Option<i32>,
+    cause: Option<Cause>,
+) {
     if is_over(state) {
-        ends.insert(job.to_owned(), End { state: state.to_owned(), exit_code });
+        ends.insert(job.to_owned(), End { state: state.to_owned(), exit_code, cause });
     }
 }
 
@@ -147,4 +168,25 @@ fn show(ends: &HashMap<String, End>, jobs: &BTreeSet<String>, progress: &Progres
     let open = jobs.iter().find(|job| !ends.contains_key(*job));
     let waiting = open.map(|job| format!("waiting for {job}")).unwrap_or_default();
     progress.say(&if bad > 0 { format!("{bad} not succeeded, {waiting}") } else { waiting });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_with_its_cause_and_its_code_once() {
+        let words = |state: &str, cause: Option<&str>, exit_code| {
+            let cause = cause.map(|words| Cause { kind: "x".into(), by: None, words: words.into() });
+            End { state: state.into(), exit_code, cause }.words()
+        };
+        assert_eq!(words("failed", Some("exit code 3"), Some(3)), "failed: exit code 3");
+        assert_eq!(
+            words("failed", Some("out of memory"), Some(137)),
+            "failed: out of memory (exit code 137)"
+        );
+        let at_limit = words("killed", Some("at its time limit"), Some(143));
+        assert_eq!(at_limit, "killed at its time limit (exit code 143)");
+        assert_eq!(words("lost", None, None), "lost");
+    }
 }

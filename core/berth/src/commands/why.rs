@@ -44,10 +44,25 @@ impl WhyArgs {
 pub fn render(why: &Why, now: UtcMs) -> String {
     let mut text = format!("{}\n", one_line(&why.summary));
     for reason in &why.reasons {
-        let _ = writeln!(text, "  - {}", one_line(&reason.text));
+        let since = reason.since.as_deref().map(|at| format!(", since {}", time::both(at, now)));
+        let _ = writeln!(text, "  - {}{}", one_line(&reason.text), since.unwrap_or_default());
         if let Some(remedy) = &reason.remedy {
             let _ = writeln!(text, "    {}", one_line(remedy));
         }
+    }
+    let earlier: Vec<_> = why.waited.iter().filter_map(|one| Some((one, one.until.as_deref()?))).collect();
+    if !earlier.is_empty() {
+        text.push_str("  before that:\n");
+    }
+    for (one, until) in earlier {
+        let _ = writeln!(text, "    until {}: {}", time::both(until, now), one_line(&one.text));
+    }
+    if !why.suggestions.is_empty() {
+        text.push_str("  there would be room for it:\n");
+    }
+    for one in &why.suggestions {
+        let by = one.at.as_deref().map(|at| format!(": by {} at the latest", time::both(at, now)));
+        let _ = writeln!(text, "    {}{}", one_line(&one.text), by.unwrap_or_default());
     }
     if let Some(at) = &why.expected_start {
         let _ = writeln!(text, "  expected to start: {}", time::both(at, now));
@@ -60,9 +75,14 @@ pub fn render(why: &Why, now: UtcMs) -> String {
 
 #[cfg(test)]
 mod tests {
-    use berth_api::Reason;
+    use berth_api::{Reason, Suggestion, Waited};
 
     use super::*;
+
+    fn waited(kind: &str, text: &str, since: &str, until: Option<&str>) -> Waited {
+        let at = |time: &str| format!("2025-11-21T{time}Z");
+        Waited { kind: kind.into(), text: text.into(), since: at(since), until: until.map(at) }
+    }
 
     #[test]
     fn all_reasons_are_given_with_what_would_help() {
@@ -75,9 +95,34 @@ mod tests {
                 Reason {
                     kind: "no-room".into(),
                     text: "2 CPU wanted; the most that is free is 1, on local/here".into(),
+                    since: Some("2025-11-21T08:57:00Z".into()),
                     remedy: Some("ask for less, or wait for job 7".into()),
                 },
-                Reason { kind: "scheduler".into(), text: "evil\x1b]0;title\x07".into(), remedy: None },
+                Reason {
+                    kind: "scheduler".into(),
+                    text: "evil\x1b]0;title\x07".into(),
+                    since: None,
+                    remedy: None,
+                },
+            ],
+            waited: vec![
+                waited("held", "held by its owner", "08:50:00", Some("08:55:00")),
+                waited("unreachable", "its executor could not be reached", "08:55:00", Some("08:57:00")),
+                waited("no-room", "no node had room", "08:57:00", None),
+            ],
+            suggestions: vec![
+                Suggestion {
+                    kind: "less".into(),
+                    text: "if it asked for 1 CPU instead of 2, it would fit on local/here now".into(),
+                    jobs: Vec::new(),
+                    at: None,
+                },
+                Suggestion {
+                    kind: "ends".into(),
+                    text: "when job 7 has ended, it fits on local/here".into(),
+                    jobs: vec![7],
+                    at: Some("2025-11-21T09:12:00Z".into()),
+                },
             ],
             expected_start: Some("2025-11-21T10:00:00Z".into()),
             scheduler: Some("fifo: behind 3 others".into()),

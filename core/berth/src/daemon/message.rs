@@ -44,9 +44,14 @@ pub enum CommandError {
     /// The executor could not do it.
     #[error("{0}")]
     Executor(String),
-    /// The loop did not answer.
+    /// The loop takes nothing in at the moment: nothing was done.
     #[error("{0}")]
     Stalled(String),
+    /// The loop has taken it in and cannot write what came of it yet: it may be done later.
+    #[error(
+        "{0}; Berth goes on trying, so what was asked for may still be done: look before you ask for it again"
+    )]
+    Unknown(String),
 }
 
 /// The way into the loop.
@@ -72,8 +77,8 @@ impl Inbox {
     /// Asks for something and waits for the answer.
     ///
     /// # Errors
-    /// When it is refused or nothing can be written at the moment. In the latter case it may be done
-    /// later, when writing is possible again.
+    /// When it is refused; `Stalled` when nothing can be written at the moment and it was not taken in,
+    /// `Unknown` when that came out only after it was: then it may be done when writing is possible again.
     pub async fn command(&self, command: Command) -> Result<Answer, CommandError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || CommandError::Stalled("Berth is shutting down".into());
@@ -85,7 +90,7 @@ impl Inbox {
         tokio::select! {
             answer = answer => answer.map_err(|_| stopped())?,
             words = async { stall.wait_for(Option::is_some).await.ok().and_then(|words| words.clone()) } => {
-                Err(CommandError::Stalled(words.unwrap_or_else(|| "Berth is shutting down".into())))
+                Err(words.map_or_else(stopped, CommandError::Unknown))
             }
         }
     }

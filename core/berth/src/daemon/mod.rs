@@ -8,17 +8,23 @@ mod launches;
 pub mod message;
 pub mod places;
 mod policies;
+mod settings;
 mod state;
 mod translate;
 mod turn;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap}, fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration,
+    collections::{BTreeMap, HashMap},
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
-use berth_config::Config;
+use berth_config::{Config, Loaded};
 use berth_engine::{Engine, Settings};
 use berth_executor_host::{Limits, Registry};
 use berth_model::{JobId, StateKind, UtcMs};
@@ -35,6 +41,7 @@ pub use self::{
     feed::{About, Events, Listening},
     message::{CommandError, Inbox},
     policies::Policies,
+    settings::{LiveConfig, Reloaded},
     turn::now,
 };
 use crate::plugins;
@@ -55,7 +62,7 @@ pub struct Daemon {
     /// What happens.
     pub feed: Listening,
     /// What berth.toml decides.
-    pub config: Config,
+    pub config: LiveConfig,
     /// When it started.
     pub started: UtcMs,
     stop: tokio_watch::Sender<bool>,
@@ -69,7 +76,9 @@ impl Daemon {
     /// When something cannot be used as it is configured; the words say what to do.
     ///
     /// Executors run on `plugins`, so that one that blocks, against its contract, holds up no loop.
-    pub async fn start(config: Config, plugins: &Handle) -> anyhow::Result<(Self, JoinHandle<()>)> {
+    pub async fn start(loaded: Loaded, plugins: &Handle) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let live = LiveConfig::new(loaded);
+        let config = live.now();
         prepare_directories(&config)?;
         let store = open_store(&config).await?;
         let mut engine = restore(&config, &*store).await?;
@@ -79,7 +88,7 @@ impl Daemon {
         let (stall, stalled) = tokio_watch::channel(None);
         let inbox = Inbox::new(sender, stalled);
         let (plan, plans) = mpsc::unbounded_channel();
-        let policies = start_policies(&config, &store, plan).await?;
+        let policies = start_policies(&live, &store, plan).await?;
         let (registry, policies) = (Arc::new(registry), Arc::new(policies));
 
         let (stop, stopped) = tokio_watch::channel(false);
@@ -109,8 +118,14 @@ impl Daemon {
         };
         let turning = tokio::spawn(turn.run(messages, host_events, stopped));
         let started = now();
-        let daemon = Self { inbox, store, policies, registry, feed: listening, config, started, stop };
+        let daemon = Self { inbox, store, policies, registry, feed: listening, config: live, started, stop };
         Ok((daemon, turning))
+    }
+
+    /// Takes over a changed configuration, as far as that can be done without a restart. Blocks for the time that
+    /// policies take to compile.
+    pub fn reload(&self, loaded: Loaded, log: impl FnOnce(&str) -> Result<(), String>) -> Reloaded {
+        self.config.reload(loaded, &self.policies, log)
     }
 
     /// Ends the loop between two turns. Jobs go on.
@@ -184,20 +199,20 @@ async fn start_executors(
 
 /// Plans come at most one at a time, and what becomes of a policy is rare: the channel needs no bound.
 async fn start_policies(
-    config: &Config,
+    live: &LiveConfig,
     store: &Arc<dyn Store>,
     plans: mpsc::UnboundedSender<SchedulerEvent>,
 ) -> anyhow::Result<Policies> {
     let runtime = Handle::current();
     let tables = PolicyTables::new(Arc::clone(store), runtime);
-    let attached = match config.network {
+    let attached = match live.now().network {
         Some(_) => attachments::all(&**store).await?,
         None => Vec::new(),
     };
-    let config = config.clone();
+    let live = live.clone();
     let on_scheduler = move |event| {
         // The loop is on its way out when it no longer listens.
         let _ = plans.send(event);
     };
-    tokio::task::spawn_blocking(move || Policies::start(&config, tables, attached, on_scheduler)).await?
+    tokio::task::spawn_blocking(move || Policies::start(&live, tables, attached, on_scheduler)).await?
 }

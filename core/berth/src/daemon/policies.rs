@@ -10,7 +10,9 @@ use berth_policy_host::{
     SchedulerPolicy, Supervised, Supervision, WatcherPolicy,
 };
 
-use super::{accounts::OwnAccounts, state::PolicyTables};
+use sha2::{Digest, Sha256};
+
+use super::{LiveConfig, accounts::OwnAccounts, state::PolicyTables};
 use crate::shipped;
 
 /// All policies of this Berth.
@@ -20,7 +22,7 @@ pub struct Policies {
     pub auth: AuthPolicy,
     pub watchers: Vec<Watcher>,
     pub network: Option<NetworkPolicy>,
-    config: Config,
+    config: LiveConfig,
     tables: PolicyTables,
 }
 
@@ -37,11 +39,12 @@ impl Policies {
     /// # Errors
     /// When a policy cannot be loaded or refuses its settings.
     pub fn start(
-        config: &Config,
+        live: &LiveConfig,
         tables: PolicyTables,
         attached: Vec<Attached>,
         on_scheduler: impl FnMut(SchedulerEvent) + Send + 'static,
     ) -> anyhow::Result<Self> {
+        let config = live.now();
         let cache = config.cluster.state.join("cache").join("policies");
         let host = PolicyHost::new(HostSettings { cache_dir: Some(cache) })?;
         let scheduler = spec("scheduler", PolicyKind::Scheduler, &config.scheduler, &tables)?;
@@ -62,7 +65,7 @@ impl Policies {
             let spec = spec("network", PolicyKind::Network, network, &tables)?;
             anyhow::Ok(NetworkPolicy::spawn(&host, spec, attached, logged("network"))?)
         });
-        let (config, network) = (config.clone(), network.transpose()?);
+        let (config, network) = (live.clone(), network.transpose()?);
         Ok(Self { host, scheduler, auth, watchers, network, config, tables })
     }
 
@@ -79,27 +82,49 @@ impl Policies {
         &self.host
     }
 
+    /// The policies that a change of the configuration is about: those with other settings, and those whose
+    /// file has other bytes than what was loaded from it.
+    pub fn to_reload(&self, held: &Config, new: &Config) -> Vec<String> {
+        let mut pairs = vec![
+            ("scheduler", Some((&held.scheduler, &new.scheduler))),
+            ("auth", Some((&held.auth.policy, &new.auth.policy))),
+            ("network", held.network.as_ref().zip(new.network.as_ref())),
+        ];
+        for (held, new) in held.watchers.iter().zip(&new.watchers) {
+            pairs.push((held.name.as_str(), Some((&held.policy, &new.policy))));
+        }
+        let statuses = self.statuses();
+        let loaded =
+            |name: &str| statuses.iter().find(|status| status.name == name).map(|status| &status.sha256);
+        pairs
+            .into_iter()
+            .filter_map(|(name, pair)| Some((name, pair?)))
+            .filter(|(name, (held, new))| held != new || loaded(name).is_some_and(|sha| differs(new, sha)))
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
     /// Loads the policy of this name anew from where berth.toml says it is. Blocks for the time of its
     /// compilation.
     ///
     /// # Errors
     /// When there is none of this name, or it cannot be loaded; the present one goes on then.
     pub fn reload(&self, name: &str) -> anyhow::Result<PluginStatus> {
+        let config = self.config.now();
         let made = |kind, policy| spec(name, kind, policy, &self.tables);
         if name == "scheduler" {
-            self.scheduler.reload(&self.host, made(PolicyKind::Scheduler, &self.config.scheduler)?)?;
+            self.scheduler.reload(&self.host, made(PolicyKind::Scheduler, &config.scheduler)?)?;
             return Ok(self.scheduler.status());
         }
         if name == "auth" {
-            self.auth.reload(&self.host, made(PolicyKind::Auth, &self.config.auth.policy)?)?;
+            self.auth.reload(&self.host, made(PolicyKind::Auth, &config.auth.policy)?)?;
             return Ok(self.auth.status());
         }
-        if let (Some(policy), Some(config), "network") = (&self.network, &self.config.network, name) {
+        if let (Some(policy), Some(config), "network") = (&self.network, &config.network, name) {
             policy.reload(&self.host, made(PolicyKind::Network, config)?)?;
             return Ok(policy.status());
         }
-        let watcher =
-            self.watchers.iter().zip(&self.config.watchers).find(|(watcher, _)| watcher.name == name);
+        let watcher = self.watchers.iter().zip(&config.watchers).find(|(watcher, _)| watcher.name == name);
         let (watcher, config) = watcher.ok_or_else(|| {
             let names = self.statuses().into_iter().map(|status| status.name).collect::<Vec<_>>().join(", ");
             anyhow!("there is no policy {name:?}; there are {names}")
@@ -107,6 +132,15 @@ impl Policies {
         watcher.policy.reload(&self.host, made(PolicyKind::Watcher, &config.policy)?)?;
         Ok(watcher.policy.status())
     }
+}
+
+/// Whether a policy's file has other bytes than those with this hash. One that cannot be read does not count: what
+/// it was goes on.
+fn differs(policy: &Policy, sha256: &str) -> bool {
+    let berth_config::PolicySource::File(path) = &policy.source else { return false };
+    let hash =
+        |bytes: Vec<u8>| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    std::fs::read(path).is_ok_and(|bytes| hash(bytes) != sha256)
 }
 
 fn spec(name: &str, kind: PolicyKind, policy: &Policy, tables: &PolicyTables) -> anyhow::Result<PolicySpec> {

@@ -75,8 +75,8 @@ impl Service {
             let words = format!("executor {} is not configured any more", found.executor);
             ErrorBody::new(ErrorCode::Unable, words)
         })?;
-        let cluster = &self.daemon.config.cluster.name;
-        Ok((executor, AttemptName::new(cluster, found.id, found.moving.attempt)))
+        let config = self.daemon.config.now();
+        Ok((executor, AttemptName::new(&config.cluster.name, found.id, found.moving.attempt)))
     }
 }
 

@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use berth_api::{ErrorBody, EventRow};
-use berth_model::{EventKind, JobState, StateKind};
+use berth_api::{Cause, ErrorBody, EventRow};
+use berth_model::{End, EventKind, JobState, StateKind};
 use berth_server::{Caller, EventStream};
 use berth_store::{Store, StoredEvent};
 use futures::{StreamExt, stream};
 use tokio::sync::broadcast;
 
-use super::{Service, access, failures, rows};
+use super::{Service, access, causes, failures, rows};
 use crate::daemon::{About, Events};
 
 /// Events read from the store at once.
@@ -109,21 +109,26 @@ impl Following {
     }
 }
 
-/// A state, and the exit code where it is an end.
-type Stood = (StateKind, Option<i32>);
+/// A state, and the exit code and the cause where it is an end.
+type Stood = (StateKind, Option<i32>, Option<Cause>);
+
+fn ended(end: &End) -> Stood {
+    (end.kind(), end.exit_code(), causes::of_end(end))
+}
 
 /// Where a job stands now, for an event that does not say it. One from before its end says nothing of that.
 fn stands(event: &EventKind, now: &JobState) -> Stood {
     match (event, now) {
         (EventKind::Submitted { .. } | EventKind::Released { .. }, JobState::Ended { .. }) => {
-            (StateKind::Pending, None)
+            (StateKind::Pending, None, None)
         }
-        (_, JobState::Ended { end }) => (end.kind(), end.exit_code()),
-        (_, state) => (state.kind(), None),
+        (_, JobState::Ended { end }) => ended(end),
+        (_, state) => (state.kind(), None, None),
     }
 }
 
-fn row(event: &StoredEvent, label: String, owner: &str, name: &str, (state, exit_code): Stood) -> EventRow {
+fn row(event: &StoredEvent, label: String, owner: &str, name: &str, stood: Stood) -> EventRow {
+    let (state, exit_code, cause) = stood;
     let words = rows::history_row(event);
     EventRow {
         seq: event.seq,
@@ -134,6 +139,7 @@ fn row(event: &StoredEvent, label: String, owner: &str, name: &str, (state, exit
         state: state.as_str().to_owned(),
         at: words.at,
         exit_code,
+        cause,
         extra: BTreeMap::from([("event".to_owned(), words.event), ("text".to_owned(), words.text)]),
     }
 }
@@ -147,11 +153,11 @@ fn after(event: &EventKind) -> Option<Stood> {
         EventKind::Running { .. } | EventKind::Resumed => StateKind::Running,
         EventKind::Suspended => StateKind::Suspended,
         EventKind::Stopping { .. } => StateKind::Stopping,
-        EventKind::Ended { end, .. } => return Some((end.kind(), end.exit_code())),
+        EventKind::Ended { end, .. } => return Some(ended(end)),
         EventKind::Submitted { .. }
         | EventKind::Released { .. }
         | EventKind::LateNews { .. }
         | EventKind::Note { .. } => return None,
     };
-    Some((state, None))
+    Some((state, None, None))
 }

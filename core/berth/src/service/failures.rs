@@ -20,6 +20,7 @@ pub fn store(error: StoreError) -> ErrorBody {
 pub fn command(error: CommandError) -> ErrorBody {
     let code = match &error {
         CommandError::Stalled(_) => ErrorCode::Unavailable,
+        CommandError::Unknown(_) => ErrorCode::UnknownOutcome,
         CommandError::Executor(_) => ErrorCode::Unable,
         CommandError::Refused(refusal) => match refusal {
             Refusal::NotLive(_) => ErrorCode::Conflict,

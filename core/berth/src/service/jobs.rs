@@ -3,22 +3,25 @@
 use std::sync::Arc;
 
 use berth_api::{
-    ErrorBody, ErrorCode, JobDetail, JobList, JobQuery, JobRow, Reason, StateCount, Submit, Submitted, Why,
+    ErrorBody, ErrorCode, JobDetail, JobList, JobQuery, JobRow, Reason, StateCount, Submit, Submitted,
+    Waited, Why,
 };
-use berth_engine::{Answer, Command, LiveJob, LiveView};
+use berth_engine::{Answer, Command, Engine, LiveJob, LiveView};
 use berth_model::{ArrayRange, JobId, JobRef, StateKind, Submission, WaitReason};
 use berth_policy_host::JobRequest;
 use berth_server::{Caller, Scope};
 use berth_store::{ListQuery, TaskQuery};
 use tokio::sync::oneshot;
 
-use super::{Service, access, failures, rows, submit};
+use super::{Service, access, failures, rows, submit, waits};
 use crate::daemon::now;
 
 /// The longest page of a list.
 const MOST_ROWS: u32 = 100_000;
 /// How many arrays of a page are shown with what their tasks do.
 const MOST_COUNTED: usize = 100;
+/// How many jobs with an allocation are looked at to say whose end would make room.
+const MOST_ACTIVE: u64 = 10_000;
 /// A page where no length is given.
 const USUAL_ROWS: u32 = 1000;
 
@@ -35,7 +38,7 @@ impl Service {
             dependencies.push((found.id, kind));
         }
         let ids: Vec<JobId> = dependencies.iter().map(|&(id, _)| id).collect();
-        let spec = submit::check(job, dependencies, &self.daemon.config.jobs, now())?;
+        let spec = submit::check(job, dependencies, &self.daemon.config.now().jobs, now())?;
         let executor = self.executor_for(spec.executor.as_deref())?;
         let able = self.daemon.registry.get(&executor).map(|executor| &executor.description().capabilities);
         if let Some(what) = able.and_then(|able| submit::beyond(&spec, able)) {
@@ -77,7 +80,7 @@ impl Service {
 
     /// The executor that a job goes to.
     fn executor_for(&self, asked: Option<&str>) -> Result<String, ErrorBody> {
-        let config = &self.daemon.config;
+        let config = self.daemon.config.now();
         match asked {
             None => Ok(config.default_executor().map(|executor| executor.name.clone()).unwrap_or_default()),
             Some(name) if config.executors.iter().any(|executor| executor.name == name) => {
@@ -219,12 +222,13 @@ impl Service {
         let submission = store.submission(found.id).await.map_err(failures::store)?;
         let submission = submission.ok_or_else(|| access::no_such_job(&job.to_string()))?;
         let mut history = store.history(found.id).await.map_err(failures::store)?;
-        let most = self.daemon.config.jobs.history_limit as usize;
+        let most = self.daemon.config.now().jobs.history_limit as usize;
         if history.len() > most {
             history.drain(..history.len() - most);
         }
         let is_owner = who.identity.user == found.owner || access::administers(who);
-        let jobs = &self.daemon.config.jobs.directory;
+        let config = self.daemon.config.now();
+        let jobs = &config.jobs.directory;
         let mut detail = rows::job_detail(&found, &submission, &history, jobs, is_owner);
         if let Some(range) = found.array.filter(|_| found.task_of.is_none()) {
             detail.row.tasks = self.task_counts(found.id, range, found.moving.state.kind()).await?;
@@ -237,14 +241,40 @@ impl Service {
         let id = found.id;
         // A task whose turn has not come waits for what its array waits for.
         let asked = found.task_of.map_or(id, |(array, _)| array);
-        let view = self.daemon.inbox.look(move |engine| engine.view(id).or_else(|| engine.view(asked))).await;
-        let view = view.ok_or_else(|| self.not_now())?.unwrap_or_default();
+        let active = self.active_jobs().await?;
+        let look = move |engine: &Engine| {
+            let known = if engine.view(id).is_some() { id } else { asked };
+            let view = engine.view(known).unwrap_or_default();
+            let waits = !view.reasons.is_empty();
+            (view, if waits { engine.suggestions(known, &active) } else { Vec::new() })
+        };
+        let (view, changes) = self.daemon.inbox.look(look).await.ok_or_else(|| self.not_now())?;
         let scheduler = match view.ask_policy {
             true => self.scheduler_words(if found.task_of.is_some() { asked } else { id }).await,
             false => None,
         };
         let policy = self.daemon.policies.scheduler.status();
-        Ok(why(&found, view, scheduler.map(|words| (policy.version, words))))
+        let store = &self.daemon.store;
+        let submission = store.submission(found.id).await.map_err(failures::store)?;
+        let history = store.history(asked).await.map_err(failures::store)?;
+        let waited = match submission.filter(|_| !found.moving.state.kind().is_end()) {
+            Some(submission) => waits::waited(&found, &submission.spec, &history, &view.spells, now()),
+            None => Vec::new(),
+        };
+        let suggestions = changes.iter().map(waits::suggestion).collect();
+        Ok(Why { suggestions, ..why(&found, view, waited, scheduler.map(|words| (policy.version, words))) })
+    }
+
+    /// The jobs that may hold something, from the store: the engine has no list of them.
+    async fn active_jobs(&self) -> Result<Vec<JobId>, ErrorBody> {
+        let query = ListQuery {
+            states: StateKind::ALL.into_iter().filter(|kind| kind.is_active()).collect(),
+            tasks: true,
+            limit: Some(MOST_ACTIVE),
+            ..ListQuery::default()
+        };
+        let rows = self.daemon.store.list(query).await.map_err(failures::store)?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
     async fn scheduler_words(&self, id: JobId) -> Option<String> {
@@ -256,7 +286,7 @@ impl Service {
     }
 }
 
-fn why(job: &LiveJob, view: LiveView, scheduler: Option<(String, String)>) -> Why {
+fn why(job: &LiveJob, view: LiveView, waited: Vec<Waited>, scheduler: Option<(String, String)>) -> Why {
     let mut reasons: Vec<WaitReason> = view.reasons;
     let has_words = scheduler.is_some();
     if let Some((policy, words)) = &scheduler {
@@ -284,7 +314,15 @@ fn why(job: &LiveJob, view: LiveView, scheduler: Option<(String, String)>) -> Wh
         label,
         state: state.kind().as_str().to_owned(),
         summary,
-        reasons: reasons.iter().map(reason).collect(),
+        reasons: reasons
+            .iter()
+            .map(|one| {
+                let told = reason(one);
+                Reason { since: waits::since(&waited, &told.kind), ..told }
+            })
+            .collect(),
+        waited,
+        suggestions: Vec::new(),
         expected_start: view.expected_start.map(|at| at.to_string()),
         scheduler: scheduler.map(|(policy, _)| policy),
     }
@@ -307,7 +345,7 @@ fn reason(reason: &WaitReason) -> Reason {
         WaitReason::GivenBack { .. } => ("given-back", Some("it is tried again by itself")),
         WaitReason::Benched { .. } => ("benched", Some("an operator has to reload that plugin")),
     };
-    Reason { kind: kind.to_owned(), text: reason.to_string(), remedy: remedy.map(str::to_owned) }
+    Reason { kind: kind.to_owned(), text: reason.to_string(), since: None, remedy: remedy.map(str::to_owned) }
 }
 
 /// The states that a query names; all that have not ended where it names none.

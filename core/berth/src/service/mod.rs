@@ -2,6 +2,7 @@
 
 mod access;
 mod attach;
+mod causes;
 mod check;
 mod control;
 mod events;
@@ -12,6 +13,7 @@ mod outputs;
 mod rows;
 mod submit;
 mod tokens;
+mod waits;
 
 use std::sync::Arc;
 

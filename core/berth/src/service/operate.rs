@@ -15,7 +15,7 @@ use crate::daemon::now;
 
 impl Service {
     pub(super) async fn server_info(&self, who: &Caller) -> Result<ServerInfo, ErrorBody> {
-        let config = &self.daemon.config;
+        let config = self.daemon.config.now();
         let mut executors: Vec<_> = config.executors.iter().collect();
         executors.sort_by_key(|executor| !executor.default);
         // All live ones, and nothing of the past, which may be long.

@@ -67,7 +67,8 @@ impl Service {
         if !executor.description().capabilities.logs {
             return Ok(None);
         }
-        let attempt = AttemptName::new(&self.daemon.config.now().cluster.name, found.id, found.moving.attempt);
+        let attempt =
+            AttemptName::new(&self.daemon.config.now().cluster.name, found.id, found.moving.attempt);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
         loop {
             match executor.logs(attempt.clone(), query).await {

@@ -10,6 +10,7 @@ use berth_model::{
 };
 use berth_store::StoredEvent;
 
+use super::causes;
 use crate::daemon::places::{self, Whose};
 
 /// How people write a job.
@@ -57,6 +58,7 @@ pub fn row(stored: berth_store::JobRow) -> JobRow {
         started: stored.started.map(|at| at.to_string()),
         ended: stored.ended.map(|at| at.to_string()),
         exit_code: stored.exit_code,
+        cause: causes::of_state(&stored.state),
         node: stored.node,
         attempt: stored.attempt.number,
         cpu_micros: stored.cpu_micros,
@@ -88,6 +90,7 @@ pub fn row_of(job: &LiveJob) -> JobRow {
         started: moving.started.map(|at| at.to_string()),
         ended: moving.ended.map(|at| at.to_string()),
         exit_code: moving.exit_code,
+        cause: causes::of_state(&moving.state),
         node: moving.node.clone(),
         attempt: moving.attempt.number,
         cpu_micros: moving.cpu_micros,

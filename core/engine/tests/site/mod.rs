@@ -2,7 +2,7 @@
 //! between them that loses, doubles and delays what is said.
 
 // Each test file uses its own part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 // A test that stops here has failed, and should.
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
 

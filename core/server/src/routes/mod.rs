@@ -96,9 +96,12 @@ enum Refusals {
     /// A fault of Berth's.
     #[response(status = 500)]
     Internal(ErrorBody),
-    /// Not now; trying again later may help.
+    /// Not now, and nothing was done; trying again later may help.
     #[response(status = 503)]
     Unavailable(ErrorBody),
+    /// It was taken in and cannot be stored yet: it may still be done. Look before you ask for it again.
+    #[response(status = 504)]
+    UnknownOutcome(ErrorBody),
 }
 
 /// What a route with a body may refuse with beside that.

@@ -81,6 +81,7 @@ impl Memory {
             state: row.state.clone(),
             at: AT.into(),
             exit_code: None,
+            cause: None,
             extra: BTreeMap::new(),
         });
         let count = kept.events.len();
@@ -223,7 +224,14 @@ impl Backend for Memory {
             label: row.label,
             state: row.state,
             summary: "nothing runs here".into(),
-            reasons: vec![Reason { kind: "no-room".into(), text: "none at all".into(), remedy: None }],
+            reasons: vec![Reason {
+                kind: "no-room".into(),
+                text: "none at all".into(),
+                since: None,
+                remedy: None,
+            }],
+            waited: Vec::new(),
+            suggestions: Vec::new(),
             expected_start: None,
             scheduler: None,
         })

@@ -64,8 +64,8 @@ impl SqliteStore {
     /// When another Berth has it, when it is damaged, newer than this program or another cluster's, and
     /// when the system refuses.
     pub fn open(path: &Path, cluster: &str, options: &SqliteOptions) -> Result<Self, StoreError> {
-        let ownership = Ownership::take(path)?;
-        let connection = open::open_writer(path, cluster, options.most_bytes)
+        let mut ownership = Ownership::take(path)?;
+        let connection = open::open_writer(path, cluster, options.most_bytes, &mut ownership)
             .map_err(|fault| fault.about(path, "opened"))?;
         let path: Arc<Path> = path.into();
         let writer = WriterHandle::start(Arc::clone(&path), connection)

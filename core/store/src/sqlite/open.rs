@@ -14,7 +14,7 @@ use super::{
     fault::Fault,
     migrate::{STEPS, migrate},
 };
-use crate::StoreError;
+use crate::{StoreError, lock::Ownership};
 
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -27,8 +27,13 @@ const CHECKED_WHOLE_BYTES: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Opens the one connection that writes, with the newest schema.
-pub(super) fn open_writer(path: &Path, cluster: &str, most_bytes: Option<u64>) -> Result<Connection, Fault> {
-    let bytes = prepare_file(path)?;
+pub(super) fn open_writer(
+    path: &Path,
+    cluster: &str,
+    most_bytes: Option<u64>,
+    ownership: &mut Ownership,
+) -> Result<Connection, Fault> {
+    let bytes = prepare_file(path, ownership)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
@@ -55,6 +60,7 @@ pub(super) fn open_writer(path: &Path, cluster: &str, most_bytes: Option<u64>) -
     }
     migrate(&mut connection, path, STEPS)?;
     claim(&connection, path, cluster)?;
+    ownership.set_in_use(true)?;
     Ok(connection)
 }
 
@@ -78,7 +84,7 @@ pub(super) fn open_checkpointer(path: &Path) -> Result<Connection, Fault> {
 }
 
 /// Looks at the file before SQLite does, makes it if need be, and gives its size.
-fn prepare_file(path: &Path) -> Result<u64, Fault> {
+fn prepare_file(path: &Path, ownership: &mut Ownership) -> Result<u64, Fault> {
     let io = |source: std::io::Error| StoreError::Io {
         path: path.to_owned(),
         verb: "opened",
@@ -93,6 +99,10 @@ fn prepare_file(path: &Path) -> Result<u64, Fault> {
             if bytes == 0 && has_log(path) {
                 return Err(corrupt("it is empty, but its write-ahead log is not").into());
             }
+            // A file that a first start made and did not come to fill is fine; one that was full once is not.
+            if bytes == 0 && ownership.in_use() {
+                return Err(corrupt("it is empty, though Berth has kept jobs in it").into());
+            }
             if bytes > 0 && start != MAGIC {
                 return Err(corrupt("it does not begin as a SQLite database does").into());
             }
@@ -104,6 +114,8 @@ fn prepare_file(path: &Path) -> Result<u64, Fault> {
             if has_log(path) {
                 return Err(corrupt("it is gone, but its write-ahead log is there").into());
             }
+            // Somebody has moved it away to begin anew.
+            ownership.set_in_use(false)?;
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
             Ok(0)
         }

@@ -1,10 +1,12 @@
-//! Reading files that belong to users, as a process that may be root.
+//! Reading and making files that belong to users, as a process that may be root.
 //!
 //! A job's directory is its user's: anything in it may at any moment be replaced by a link to something
 //! that only root can read. So nothing here follows a link that a user could have made, and what was
 //! opened has to be a regular file of that user before a byte of it is given to anyone.
 
+mod as_user;
 mod follow;
+mod make;
 mod open;
 
 use std::{
@@ -18,7 +20,9 @@ use rustix::{
 };
 
 pub use self::{
+    as_user::{Person, as_user},
     follow::{FileStream, Phase, follow, read},
+    make::{make_as_root, make_as_user},
     open::{open_directory, open_file},
 };
 

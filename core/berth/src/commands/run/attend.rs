@@ -241,8 +241,10 @@ impl Attendance {
 
     async fn end(self) -> anyhow::Result<Status> {
         let row = self.client.job(&self.job).await?.row;
-        let status =
-            if self.unread { Status::BROKEN_PIPE } else { Status::of_job(&row.state, row.exit_code) };
+        let status = match self.unread {
+            true => Status::BROKEN_PIPE,
+            false => Status::of_job(&row.state, row.exit_code, row.cause.as_ref()),
+        };
         if self.output.json {
             self.output.json_line(&row)?;
         } else if !self.unread && needs_words(&row) {

@@ -19,6 +19,7 @@ const TRIES: usize = 5;
 /// A job to be run.
 #[derive(Args, Clone, Debug)]
 #[command(
+    override_usage = "berth run [OPTIONS] SCRIPT [ARG]...\n       berth run [OPTIONS] -- CMD [ARG]...",
     after_help = "The exit code is the job's own; `berth help exit-codes` lists those of a job that has none. \
     Ctrl-C asks the job to end; a second Ctrl-C leaves it alone.\n\nWithout a server around, one is brought along \
     that ends when no job is left."
@@ -50,9 +51,10 @@ impl RunArgs {
 }
 
 fn not_taken(error: anyhow::Error) -> anyhow::Error {
-    let unknown = matches!(error.downcast_ref(), Some(ClientError::Broken(_)));
+    let unknown = error.downcast_ref::<ClientError>().is_some_and(|error| !error.nothing_was_done());
     error.context(match unknown {
-        true => Failure::new(Status::UNKNOWN_END, "it is not known whether the job was taken"),
+        true => Failure::new(Status::UNKNOWN_END, "it is not known whether the job was taken")
+            .help("`berth jobs` shows it if it was; look there before you run it again"),
         false => Failure::new(Status::NEVER_RAN, "the job was not taken"),
     })
 }

@@ -9,7 +9,6 @@ pub(crate) mod cgroup;
 mod clients;
 mod clock;
 mod control;
-mod directory;
 mod ending;
 mod environment;
 mod journal;

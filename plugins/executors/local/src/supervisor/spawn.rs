@@ -22,7 +22,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_executor_api::{AttemptName, Command, Launch};
+use berth_executor_api::{
+    AttemptName, Command, Launch,
+    files::{make_as_root, make_as_user},
+};
 use rustix::{
     fs::{Mode, OFlags, fcntl_setfl},
     process::{Gid, Pid, Signal, Uid, chdir, getppid, set_parent_process_death_signal, setsid, umask},
@@ -32,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cgroup::{Cgroups, Limits},
-    clock, directory, environment,
+    clock, environment,
     journal::{Appender, Start},
     limits, note,
     note::Note,
@@ -159,7 +162,7 @@ fn die_with(supervisor: Pid) -> Result<(), Failure> {
 fn make_directory(ready: &Ready) -> Result<bool, Failure> {
     let launch = &ready.launch;
     let top = launch.array_directory.as_ref().unwrap_or(&launch.directory);
-    let made = directory::make_as_root(Path::new(top), ready.uid, ready.gid).map_err(Failure::launch(top))?;
+    let made = make_as_root(Path::new(top), ready.uid, ready.gid).map_err(Failure::launch(top))?;
     if !made && ready.uid == 0 {
         let words = format!("{top}: a job that runs as root needs a directory in one that belongs to root");
         return Err(Failure::Launch(words));
@@ -179,8 +182,7 @@ fn become_user(ready: &Ready) -> io::Result<()> {
 /// The directories that are the user's own business, with no more rights than the user's.
 fn make_directories_inside(ready: &Ready, made: bool) -> Result<(), Failure> {
     let launch = &ready.launch;
-    let make =
-        |path: &str| directory::make_as_user(Path::new(path), ready.uid).map_err(Failure::launch(path));
+    let make = |path: &str| make_as_user(Path::new(path), ready.uid).map_err(Failure::launch(path));
     match &launch.array_directory {
         Some(array) => {
             if !made && !ready.array_is_ready {

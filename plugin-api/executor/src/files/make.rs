@@ -1,4 +1,4 @@
-//! The directories of jobs: made so that no user can turn the supervisor's rights against others.
+//! The directories of jobs: made so that no user can turn the rights of whoever makes them against others.
 
 use std::{
     fs::{self, DirBuilder},
@@ -10,18 +10,22 @@ use std::{
     path::Path,
 };
 
-use berth_executor_api::files::{FileError, open_directory};
 use rustix::{
     fs::{AtFlags, Mode, OFlags, RenameFlags, fchown, fstat, mkdirat, openat, renameat_with, unlinkat},
     io::Errno,
     process::{Gid, Uid, getpid},
 };
 
+use super::{FileError, open_directory};
+
 /// A new directory for this user, made by root; one that the user has already is left as it is.
 ///
 /// `false` when it is not root's place to do so, because the directory around it is a user's: then it
-/// has to be made as the user. Missing directories around it are made for root.
-pub(super) fn make_as_root(path: &Path, uid: u32, gid: u32) -> io::Result<bool> {
+/// has to be made as the user. Missing directories around it are made for root. Blocks.
+///
+/// # Errors
+/// When it is someone else's, or the system says no.
+pub fn make_as_root(path: &Path, uid: u32, gid: u32) -> io::Result<bool> {
     let (Some(around), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
     };
@@ -72,7 +76,6 @@ fn roots_own(path: &Path) -> io::Result<Option<OwnedFd>> {
         // Over a link of a user's: what that leads to is for the user's own rights to decide.
         Err(FileError::Forbidden { .. }) => return Ok(None),
         Err(FileError::Unreadable { source, .. }) => return Err(source),
-        Err(other) => return Err(io::Error::other(other)),
     };
     Ok((fstat(&found)?.st_uid == 0).then_some(found))
 }
@@ -86,8 +89,11 @@ fn someone_elses(owner: u32) -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, format!("it exists and belongs to user {owner}"))
 }
 
-/// A new directory for the calling process's own user; one that the user has already is left as it is.
-pub(super) fn make_as_user(path: &Path, uid: u32) -> io::Result<()> {
+/// A new directory for the calling thread's own user; one that the user has already is left as it is. Blocks.
+///
+/// # Errors
+/// When it is someone else's, or the system says no.
+pub fn make_as_user(path: &Path, uid: u32) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,0 +1,207 @@
+//! What berth.toml decides at the moment, and taking over a changed one while Berth runs.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use berth_config::{Config, Effective, Jobs, Loaded};
+use tokio::sync::watch;
+
+use super::Policies;
+
+/// The configuration that holds, shared by all who ask.
+#[derive(Clone)]
+pub struct LiveConfig(Arc<Shared>);
+
+struct Shared {
+    holds: watch::Sender<Arc<Config>>,
+    /// The keys with their values, as they were written when they were last taken over.
+    written: Mutex<BTreeMap<String, String>>,
+}
+
+/// What came of a changed configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys whose new values hold now.
+    pub taken_over: Vec<String>,
+    /// Keys whose new values hold after a restart, and not before.
+    pub need_restart: Vec<String>,
+    /// Policies that could not be loaded as they are configured now, with the reason. They go on as before.
+    pub refused: Vec<(String, String)>,
+    /// Policies that were loaded anew.
+    pub policies: Vec<String>,
+}
+
+impl fmt::Debug for LiveConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveConfig").finish_non_exhaustive()
+    }
+}
+
+impl LiveConfig {
+    pub fn new(loaded: Loaded) -> Self {
+        let written = Mutex::new(values(&loaded.effective));
+        Self(Arc::new(Shared { holds: watch::channel(Arc::new(loaded.config)).0, written }))
+    }
+
+    /// What holds now. Whoever does several things with it asks once, so that all of them fit together.
+    pub fn now(&self) -> Arc<Config> {
+        Arc::clone(&self.0.holds.borrow())
+    }
+
+    /// Takes over what of a changed configuration can be taken over while Berth runs. Blocks for the time that
+    /// policies take to compile. `log` sets the level of the log.
+    pub fn reload(
+        &self,
+        loaded: Loaded,
+        policies: &Policies,
+        log: impl FnOnce(&str) -> Result<(), String>,
+    ) -> Reloaded {
+        let (held, new) = (self.now(), loaded.config);
+        let mut changed = self.changed(&loaded.effective);
+        let mut out = Reloaded::default();
+        let mut next = (*held).clone();
+        next.jobs = Jobs {
+            directory: held.jobs.directory.clone(),
+            starts_per_plan: held.jobs.starts_per_plan,
+            ..new.jobs.clone()
+        };
+        next.scheduler = new.scheduler.clone();
+        next.auth.policy = new.auth.policy.clone();
+        if let (Some(next), Some(new)) = (&mut next.network, &new.network) {
+            *next = new.clone();
+        }
+        let same_watchers = held.watchers.len() == new.watchers.len()
+            && held.watchers.iter().zip(&new.watchers).all(|(held, new)| held.name == new.name);
+        if same_watchers {
+            for (next, new) in next.watchers.iter_mut().zip(&new.watchers) {
+                next.policy = new.policy.clone();
+            }
+        }
+        match log(&new.log.level) {
+            Ok(()) => next.log.level.clone_from(&new.log.level),
+            Err(words) => out.refused.push(("log.level".to_owned(), words)),
+        }
+        self.0.holds.send_replace(Arc::new(next));
+        for name in policies.to_reload(&held, &self.now()) {
+            match policies.reload(&name) {
+                Ok(_) => out.policies.push(name),
+                Err(error) => {
+                    self.put_back(&name, &held);
+                    changed.retain(|key| !is_of(key, &name, &held));
+                    out.refused.push((name, format!("{error:#}")));
+                }
+            }
+        }
+        let reloads =
+            |key: &String| reloads(key, held.network.is_some() == new.network.is_some(), same_watchers);
+        (out.taken_over, out.need_restart) = changed.into_iter().partition(reloads);
+        self.remember(&out.taken_over, &loaded.effective);
+        out
+    }
+
+    fn changed(&self, new: &Effective) -> Vec<String> {
+        let written = self.0.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = values(new);
+        let gone = written.keys().filter(|key| !new.contains_key(*key));
+        let other = new.iter().filter(|(key, value)| written.get(*key) != Some(value)).map(|(key, _)| key);
+        let mut changed: Vec<String> = gone.chain(other).cloned().collect();
+        changed.sort();
+        changed
+    }
+
+    /// Keeps those that hold now; the others differ at the next time, too.
+    fn remember(&self, taken_over: &[String], new: &Effective) {
+        let mut written = self.0.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = values(new);
+        for key in taken_over {
+            match new.remove(key) {
+                Some(value) => written.insert(key.clone(), value),
+                None => written.remove(key),
+            };
+        }
+    }
+
+    /// A policy that could not be loaded keeps its settings.
+    fn put_back(&self, name: &str, held: &Config) {
+        let mut next = (*self.now()).clone();
+        match name {
+            "scheduler" => next.scheduler = held.scheduler.clone(),
+            "auth" => next.auth.policy = held.auth.policy.clone(),
+            "network" => next.network.clone_from(&held.network),
+            _ => {
+                for (next, held) in next.watchers.iter_mut().zip(&held.watchers) {
+                    if held.name == name {
+                        next.policy = held.policy.clone();
+                    }
+                }
+            }
+        }
+        self.0.holds.send_replace(Arc::new(next));
+    }
+}
+
+fn values(effective: &Effective) -> BTreeMap<String, String> {
+    effective.iter().map(|setting| (setting.path.clone(), setting.value.clone())).collect()
+}
+
+/// Whether a key is one of the policy of this name.
+fn is_of(key: &str, policy: &str, config: &Config) -> bool {
+    let section = match config.watchers.iter().position(|watcher| watcher.name == policy) {
+        Some(number) => format!("watchers.{number}."),
+        None => format!("{policy}."),
+    };
+    key.starts_with(&section)
+}
+
+/// Whether a changed key holds without a restart. `berth help serve` says the same.
+fn reloads(key: &str, same_network: bool, same_watchers: bool) -> bool {
+    match key.split('.').collect::<Vec<_>>().as_slice() {
+        ["jobs", "directory" | "starts-per-plan"] | ["auth", "instances" | "cache"] => false,
+        ["watchers", _, "every" | "name"] => false,
+        ["jobs", _] | ["log", "level"] | ["scheduler" | "auth", ..] => true,
+        ["network", ..] => same_network,
+        ["watchers", ..] => same_watchers,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_shapes_the_daemon_needs_a_restart_and_what_it_asks_at_each_job_does_not() {
+        let reloads = |key| super::reloads(key, true, true);
+        for key in [
+            "jobs.grace",
+            "jobs.longest-time",
+            "log.level",
+            "scheduler.policy",
+            "scheduler.limits.time",
+            "auth.settings.administrators",
+            "watchers.0.limits.strikes",
+            "network.policy",
+        ] {
+            assert!(reloads(key), "{key}");
+        }
+        for key in [
+            "jobs.directory",
+            "jobs.starts-per-plan",
+            "auth.instances",
+            "auth.cache",
+            "watchers.0.every",
+            "log.format",
+            "server.socket",
+            "cluster.name",
+            "store.path",
+            "executors.local.cpus",
+        ] {
+            assert!(!reloads(key), "{key}");
+        }
+        assert!(
+            !super::reloads("network.policy", false, true)
+                && !super::reloads("watchers.1.policy", true, false)
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! A job's directory and files on the host, made with the user's own rights.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use berth_executor_api::{
+    Command, JobFile, Launch,
+    files::{Person, as_user, make_as_root, make_as_user},
+};
+use rustix::fs::OFlags;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    convert::SCRIPT,
+    facts::{Facts, person},
+    outputs::Outputs,
+};
+
+/// Something about the job's own files does not work: the job's failure, with words for its user.
+pub(crate) type Failure = String;
+
+/// Makes everything that the job finds on the host, and its empty output files.
+pub(crate) async fn prepare(launch: &Launch) -> Result<Outputs, Failure> {
+    let whom = person(launch);
+    make_directories(launch, &whom).await?;
+    let (directory, files) = (PathBuf::from(&launch.directory), files_of(launch));
+    as_user(&whom, move || files.iter().try_for_each(|file| replace(&directory, file)))
+        .await
+        .map_err(failed(&launch.directory))?;
+    let stdout = open(&whom, &launch.stdout, Begin::Empty).await?.0;
+    let stderr = match launch.stdout == launch.stderr {
+        true => None,
+        false => Some(open(&whom, &launch.stderr, Begin::Empty).await?.0),
+    };
+    Ok(Outputs::new(stdout, stderr))
+}
+
+/// Opens the outputs of an attempt that began before Berth did, to go on at their ends.
+pub(crate) async fn reopen(facts: &Facts) -> Result<Outputs, Failure> {
+    let whom = facts.person();
+    if facts.stdout == facts.stderr {
+        // How far each of the two streams came cannot be told any more.
+        return Ok(Outputs::new(open(&whom, &facts.stdout, Begin::Empty).await?.0, None));
+    }
+    let (stdout, out_bytes) = open(&whom, &facts.stdout, Begin::AtItsEnd).await?;
+    let (stderr, err_bytes) = open(&whom, &facts.stderr, Begin::AtItsEnd).await?;
+    Ok(Outputs::continued(stdout, out_bytes, stderr, err_bytes))
+}
+
+fn failed(path: &str) -> impl Fn(io::Error) -> Failure {
+    move |error| format!("{path}: {error}")
+}
+
+/// As the local executor does: by root where the place is root's, with the user's rights where it is not.
+async fn make_directories(launch: &Launch, whom: &Person) -> Result<(), Failure> {
+    let top = launch.array_directory.clone().unwrap_or_else(|| launch.directory.clone());
+    let made = match rustix::process::geteuid().is_root() {
+        true => {
+            let (path, uid, gid) = (top.clone(), whom.uid, whom.gid);
+            let made = spawn_blocking(move || make_as_root(Path::new(&path), uid, gid)).await;
+            made.map_err(io::Error::other).and_then(|made| made).map_err(failed(&top))?
+        }
+        false => false,
+    };
+    if !made && whom.uid == 0 {
+        return Err(format!("{top}: a job that runs as root needs a directory in one that belongs to root"));
+    }
+    let inside: Vec<String> = match (&launch.array_directory, made) {
+        (None, true) => Vec::new(),
+        (Some(_), true) => vec![launch.directory.clone()],
+        (None, false) => vec![top],
+        (Some(_), false) => vec![top, launch.directory.clone()],
+    };
+    for path in inside {
+        let (uid, make) = (whom.uid, path.clone());
+        as_user(whom, move || make_as_user(Path::new(&make), uid)).await.map_err(failed(&path))?;
+    }
+    Ok(())
+}
+
+fn files_of(launch: &Launch) -> Vec<JobFile> {
+    let mut files = launch.spec.files.clone();
+    if let Command::Script { text, .. } = &launch.spec.command {
+        files.push(JobFile { name: SCRIPT.into(), contents: text.clone(), executable: true });
+    }
+    files
+}
+
+/// Writes a file under another name and puts it in its place whole.
+fn replace(directory: &Path, file: &JobFile) -> io::Result<()> {
+    let mode = if file.executable { 0o700 } else { 0o600 };
+    let draft = directory.join(format!(".{}.{}", file.name, std::process::id()));
+    let _ = fs::remove_file(&draft);
+    let mut written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+    written.write_all(file.contents.as_bytes())?;
+    written.set_permissions(fs::Permissions::from_mode(mode))?;
+    drop(written);
+    fs::rename(&draft, directory.join(&file.name))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    Empty,
+    AtItsEnd,
+}
+
+/// A file of the user's, or what swallows everything. Never a pipe, which somebody might not read from.
+async fn open(whom: &Person, path: &str, begin: Begin) -> Result<(File, u64), Failure> {
+    let owned = path.to_owned();
+    let opened = as_user(whom, move || {
+        let mut flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        if begin == Begin::Empty {
+            flags |= OFlags::TRUNC;
+        }
+        let flags = i32::try_from(flags.bits()).unwrap_or(0);
+        let file =
+            OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(flags).open(owned)?;
+        let data = file.metadata()?;
+        let is_null = data.file_type().is_char_device();
+        if !data.is_file() && !is_null {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        Ok((file, if is_null { 0 } else { data.len() }))
+    });
+    opened.await.map_err(failed(path))
+}

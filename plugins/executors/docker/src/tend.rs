@@ -1,0 +1,470 @@
+//! One attempt with a container, from its start to its end: a task of its own that starts it, carries its
+//! outputs into its files, and tells what becomes of it.
+//!
+//! That a container is over is seen in three ways, because none of them is certain alone: its log ends, an
+//! event says so, and asking after a reconnect. What counts is what the engine answers when it is asked then.
+
+use std::{sync::Arc, time::Duration};
+
+use berth_docker_engine::{
+    EngineError, Logs,
+    bollard::{
+        Docker,
+        models::ContainerInspectResponse,
+        query_parameters::{InspectContainerOptions, KillContainerOptions, LogsOptions, StatsOptions},
+    },
+    demultiplex,
+};
+use berth_executor_api::{AttemptName, AttemptReport, AttemptState, Exit, Usage, UtcMs};
+use futures::StreamExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    books::{Died, Nudge, Reins},
+    convert,
+    facts::Facts,
+    launching::{give_back, never_ran, remove_container},
+    outputs::Outputs,
+    places,
+    shared::{Shared, own_now},
+    state::{self, Evidence, Look, Over, StartFailure},
+    usage,
+};
+
+/// After an event has told of the end, the log may take so long to end as well.
+const LOG_AFTER_END: Duration = Duration::from_secs(10);
+/// How often use is sampled where it is not counted.
+const SAMPLE_EVERY: Duration = Duration::from_secs(15);
+/// How soon a kill is tried again that did no good.
+const KILL_AGAIN: Duration = Duration::from_secs(2);
+/// The longest wait before a running container's log is read again that has ended.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A container, and what came with it from its making.
+pub(crate) struct Ready {
+    pub facts: Arc<Facts>,
+    /// `None` where an earlier Berth made it: they are opened again.
+    pub outputs: Option<Outputs>,
+    /// The right to start it now.
+    pub permit: Option<OwnedSemaphorePermit>,
+    /// What people should know.
+    pub note: Option<String>,
+}
+
+struct Tender {
+    shared: Arc<Shared>,
+    attempt: AttemptName,
+    nudges: mpsc::UnboundedReceiver<Nudge>,
+    ready: Ready,
+    died: Option<Died>,
+    destroyed: bool,
+    sample: Option<Usage>,
+    kill_at: Option<Instant>,
+    /// How often its log has ended while it went on.
+    idle: u32,
+}
+
+/// Until its end was told, or it is given up.
+pub(crate) async fn tend(shared: Arc<Shared>, attempt: AttemptName, reins: Reins, ready: Ready) {
+    let mut tender = Tender {
+        kill_at: None,
+        shared,
+        attempt,
+        nudges: reins.nudges,
+        ready,
+        died: None,
+        destroyed: false,
+        sample: None,
+        idle: 0,
+    };
+    tender.set_kill();
+    while !tender.round().await {}
+}
+
+impl Tender {
+    /// Looks once and does what follows from that; whether it is over.
+    async fn round(&mut self) -> bool {
+        let docker = self.shared.docker_when_there().await;
+        let inspected = docker.inspect_container(self.attempt.as_str(), None::<InspectContainerOptions>);
+        let container = match self.shared.engine.answer(inspected).await {
+            Ok(container) => container,
+            Err(error) if error.is_missing() => return self.gone().await,
+            Err(error) => return self.in_doubt(&error).await,
+        };
+        let state = container.state.clone().unwrap_or_default();
+        match state::look(&state) {
+            Look::Made => self.start(&docker).await,
+            Look::NotStarted(failure) => self.not_started(&docker, failure).await,
+            Look::Between => {
+                self.ready.permit = None;
+                self.wait(Duration::from_secs(1)).await;
+                false
+            }
+            Look::Running { since } => self.runs(&docker, &container, since, false).await,
+            Look::Paused { since } => self.runs(&docker, &container, since, true).await,
+            Look::Over(over) => self.over(&docker, &over).await,
+        }
+    }
+
+    async fn in_doubt(&mut self, error: &EngineError) -> bool {
+        self.ready.permit = None;
+        tracing::debug!(attempt = %self.attempt, error = %error, "no answer about a container");
+        self.shared.doubt.notify_one();
+        self.wait(Duration::from_millis(200)).await;
+        false
+    }
+
+    /// Waits, but hears what is said meanwhile.
+    async fn wait(&mut self, time: Duration) {
+        tokio::select! {
+            nudge = self.nudges.recv() => {
+                if let Some(nudge) = nudge {
+                    self.heard(nudge);
+                }
+            }
+            () = sleep(time) => {}
+        }
+    }
+
+    fn heard(&mut self, nudge: Nudge) {
+        match nudge {
+            Nudge::Paused(at) => self.tell_state(AttemptState::Suspended, at),
+            Nudge::Unpaused(at) => self.tell_state(AttemptState::Running, at),
+            Nudge::Died(died) => self.died = Some(died),
+            Nudge::Destroyed => self.destroyed = true,
+            Nudge::Stop => self.set_kill(),
+            Nudge::Look => {}
+        }
+    }
+
+    fn tell_state(&self, state: AttemptState, at: UtcMs) {
+        let last = self.shared.with(&self.attempt, |entry| entry.last.clone());
+        if let Some(last) = last {
+            self.shared.tell(AttemptReport { state, at, message: None, ..last });
+        }
+    }
+
+    /// When it is to be killed, if it is to end.
+    fn set_kill(&mut self) {
+        let kill_at =
+            self.shared.with(&self.attempt, |entry| entry.note.stop.as_ref().map(|stop| stop.kill_at));
+        if let Some(at) = kill_at.flatten() {
+            self.kill_at = Some(Instant::now() + at.since(own_now()));
+        }
+    }
+
+    async fn start(&mut self, docker: &Docker) -> bool {
+        let stopped = self.shared.with(&self.attempt, |entry| entry.note.stop.is_some());
+        if stopped != Some(false) {
+            let words = "it was stopped before it had started";
+            never_ran(&self.shared, &self.attempt, words.into()).await;
+            return true;
+        }
+        if self.ready.permit.is_none() {
+            self.ready.permit = Arc::clone(&self.shared.starts).acquire_owned().await.ok();
+        }
+        let patience = self.shared.config.start_within;
+        let patient = docker.clone().with_timeout(patience);
+        let started = patient.start_container(self.attempt.as_str(), None);
+        let started = self.shared.engine.answer_within(patience, started).await;
+        self.ready.permit = None;
+        match started {
+            // What it says now is what counts.
+            Ok(()) => false,
+            Err(error) if error.is_missing() && error.says("network") => {
+                self.shared.networks.missed().await;
+                self.not_started(docker, StartFailure::NoRoom(error.to_string())).await
+            }
+            Err(error) if error.is_missing() => self.gone().await,
+            Err(error) => match state::refusal(&error) {
+                Some(failure) => self.not_started(docker, failure).await,
+                None => self.in_doubt(&error).await,
+            },
+        }
+    }
+
+    async fn not_started(&mut self, docker: &Docker, failure: StartFailure) -> bool {
+        self.ready.permit = None;
+        match failure {
+            StartFailure::NoRoom(words) => {
+                if let Err(error) = remove_container(&self.shared, docker, &self.attempt).await {
+                    return self.in_doubt(&error).await;
+                }
+                give_back(&self.shared, &self.attempt, words);
+            }
+            StartFailure::Program { code, words } => {
+                let over = Over { code, at: Some(self.shared.now()), error: words, ..Over::default() };
+                self.end(&over).await;
+            }
+            StartFailure::Never(words) => {
+                let exit = Exit {
+                    could_not_launch: Some(format!("its container cannot be started: {words}")),
+                    before_stop: true,
+                    at: self.shared.now(),
+                    ..Exit::default()
+                };
+                self.shared.tell(self.shared.report(&self.attempt, AttemptState::Exited(exit)));
+            }
+        }
+        true
+    }
+
+    fn running_report(&self, container: &ContainerInspectResponse, since: Option<UtcMs>) -> AttemptReport {
+        let mut report = report_of(&self.shared, &self.attempt, container);
+        report.at = since.unwrap_or_else(|| self.shared.now());
+        report
+    }
+
+    async fn runs(
+        &mut self,
+        docker: &Docker,
+        container: &ContainerInspectResponse,
+        since: Option<UtcMs>,
+        paused: bool,
+    ) -> bool {
+        self.ready.permit = None;
+        let report = self.running_report(container, since);
+        let suspended = self.shared.with(&self.attempt, |entry| entry.note.suspended).flatten();
+        self.shared.tell(report.clone());
+        if paused || suspended.is_some() {
+            let at = suspended.unwrap_or_else(|| self.shared.now());
+            self.shared.tell(AttemptReport { state: AttemptState::Suspended, at, ..report });
+        }
+        if self.ready.outputs.is_none() {
+            match places::reopen(&self.ready.facts).await {
+                Ok(outputs) => self.ready.outputs = Some(outputs),
+                Err(words) => return self.without_outputs(docker, &words).await,
+            }
+        }
+        self.follow(docker).await;
+        false
+    }
+
+    /// Its files are gone: it goes on all the same, and the engine keeps its log.
+    async fn without_outputs(&mut self, docker: &Docker, words: &str) -> bool {
+        tracing::warn!(attempt = %self.attempt, error = words, "outputs cannot be written");
+        self.kill_if_due(docker).await;
+        self.wait(Duration::from_secs(1)).await;
+        false
+    }
+
+    /// Carries its log into its files until one of them ends, or there is reason to look again.
+    async fn follow(&mut self, docker: &Docker) {
+        let Some(mut outputs) = self.ready.outputs.take() else { return };
+        let enough = CancellationToken::new();
+        let logs = read_log(docker, &self.attempt, &mut outputs, self.ready.facts.tty, true);
+        let before = outputs.cursor.bytes();
+        let mut look_again = false;
+        {
+            let pump = outputs.pump(logs, enough.clone());
+            tokio::pin!(pump);
+            let mut give_up: Option<Instant> = self.died.map(|_| Instant::now() + LOG_AFTER_END);
+            let mut samples = tokio::time::interval(SAMPLE_EVERY);
+            loop {
+                tokio::select! {
+                    ended = &mut pump => {
+                        if let Err(error) = ended {
+                            tracing::debug!(attempt = %self.attempt, error = %error, "a log has broken off");
+                        }
+                        break;
+                    }
+                    nudge = self.nudges.recv() => match nudge {
+                        Some(nudge) => {
+                            self.heard(nudge);
+                            match nudge {
+                                Nudge::Died(_) => give_up = Some(Instant::now() + LOG_AFTER_END),
+                                Nudge::Destroyed | Nudge::Look => {
+                                    look_again = true;
+                                    enough.cancel();
+                                }
+                                _ => {}
+                            }
+                        }
+                        None => enough.cancel(),
+                    },
+                    () = due(give_up) => {
+                        look_again = true;
+                        give_up = None;
+                        enough.cancel();
+                    }
+                    () = due(self.kill_at) => self.kill_if_due(docker).await,
+                    _ = samples.tick(), if !self.ready.facts.counted => self.take_sample(docker).await,
+                }
+            }
+        }
+        let moved = outputs.cursor.bytes() != before;
+        self.ready.outputs = Some(outputs);
+        if look_again || moved {
+            self.idle = 0;
+        }
+        // A log that ends is mostly an end; the engine needs a moment to say so.
+        if !look_again && self.died.is_none() {
+            let pause = Duration::from_millis(10 << self.idle.min(8)).min(LONGEST_PAUSE);
+            self.idle += 1;
+            self.wait(pause).await;
+        }
+    }
+
+    async fn kill_if_due(&mut self, docker: &Docker) {
+        if self.kill_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        // Told as sent before it is: the other way round, an end in between would look like the job's own.
+        let noted = self.shared.note(&self.attempt, |note| {
+            note.stop.get_or_insert_default().signals.insert(SIGKILL);
+        });
+        if let Err(error) = noted.await {
+            tracing::warn!(attempt = %self.attempt, error = %error, "a kill cannot be noted");
+        }
+        let kill = KillContainerOptions { signal: "SIGKILL".into() };
+        let killed =
+            self.shared.engine.answer(docker.kill_container(self.attempt.as_str(), Some(kill))).await;
+        if let Err(error) = killed {
+            tracing::debug!(attempt = %self.attempt, error = %error, "a kill did nothing");
+        }
+        self.kill_at = Some(Instant::now() + KILL_AGAIN);
+    }
+
+    async fn take_sample(&mut self, docker: &Docker) {
+        let once = StatsOptions { stream: false, one_shot: true };
+        let mut stats = docker.stats(self.attempt.as_str(), Some(once));
+        let sample = tokio::time::timeout(self.shared.config.answer_within, stats.next()).await;
+        if let Ok(Some(Ok(stats))) = sample {
+            let usage = usage::sampled(&stats);
+            self.sample = Some(self.sample.map_or(usage, |before| usage::most(before, usage)));
+        }
+    }
+
+    /// It has ended: the rest of its log, then the report.
+    async fn over(&mut self, docker: &Docker, over: &Over) -> bool {
+        self.ready.permit = None;
+        if self.ready.outputs.is_none() {
+            match places::reopen(&self.ready.facts).await {
+                Ok(outputs) => self.ready.outputs = Some(outputs),
+                Err(words) => {
+                    tracing::warn!(attempt = %self.attempt, error = words, "outputs cannot be written")
+                }
+            }
+        }
+        if let Some(outputs) = &mut self.ready.outputs {
+            let logs = read_log(docker, &self.attempt, outputs, self.ready.facts.tty, false);
+            match outputs.pump(logs, CancellationToken::new()).await {
+                Err(error) if error.is_unreachable() => return self.in_doubt(&error).await,
+                Err(error) if !error.is_missing() => {
+                    outputs.trouble.get_or_insert_with(|| format!("the engine cannot read its log: {error}"));
+                }
+                _ => {}
+            }
+        }
+        self.end(over).await;
+        true
+    }
+
+    /// Somebody else has removed its container. What an event told of its end is all that there is.
+    async fn gone(&mut self) -> bool {
+        let died = self.died;
+        let over =
+            Over { code: died.map_or(-1, |died| died.code), at: died.map(|died| died.at), ..Over::default() };
+        self.destroyed = true;
+        let mut report = self.end_report(&over);
+        if died.is_none()
+            && let AttemptState::Exited(exit) = &mut report.state
+        {
+            exit.code = None;
+            exit.signal = None;
+        }
+        // No container tells it any more.
+        let ended = Some(Box::new(report.clone()));
+        if let Err(error) = self.shared.note(&self.attempt, |note| note.ended = ended).await {
+            tracing::warn!(attempt = %self.attempt, error = %error, "the end of an attempt cannot be noted");
+        }
+        self.shared.tell(report);
+        true
+    }
+
+    async fn end(&mut self, over: &Over) {
+        let mut report = self.end_report(over);
+        let counters = self.shared.counters.clone();
+        let attempt = self.attempt.clone();
+        let counted = self.ready.facts.counted;
+        let exact =
+            tokio::task::spawn_blocking(move || counted.then(|| counters.read(&attempt)).flatten()).await;
+        report.usage = exact.ok().flatten().or(self.sample);
+        self.shared.tell(report);
+    }
+
+    fn end_report(&self, over: &Over) -> AttemptReport {
+        let (stopped, mut signals) = self
+            .shared
+            .with(&self.attempt, |entry| (entry.note.stop.clone(), entry.signals.clone()))
+            .unwrap_or_default();
+        signals.extend(stopped.iter().flat_map(|stop| stop.signals.iter().copied()));
+        let away = *self.shared.last_away.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let engine_away = over.at.zip(away).is_some_and(|(at, (from, until))| from <= at && at <= until);
+        let evidence = Evidence { stopped: stopped.is_some(), signals, engine_away, removed: self.destroyed };
+        let (exit, words) = state::exit(over, &evidence, self.shared.now());
+        let at = exit.at;
+        let mut report = self.shared.report(&self.attempt, AttemptState::Exited(exit));
+        report.at = at;
+        report.message = self.words(words);
+        report
+    }
+
+    /// What people should know of an end, and which image it was.
+    fn words(&self, of_end: Option<String>) -> Option<String> {
+        let facts = &self.ready.facts;
+        let image = facts.digest.as_ref().map(|digest| format!("image {} was {digest}", facts.image));
+        let trouble = self.ready.outputs.as_ref().and_then(|outputs| outputs.trouble.clone());
+        let all: Vec<String> =
+            [of_end, trouble, self.ready.note.clone(), image].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+const SIGKILL: i32 = 9;
+
+/// Never, where there is no time.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The log from where the outputs have it.
+fn read_log(docker: &Docker, attempt: &AttemptName, outputs: &mut Outputs, tty: bool, follow: bool) -> Logs {
+    let options = LogsOptions {
+        follow,
+        stdout: true,
+        stderr: true,
+        since: outputs.cursor.begin(),
+        timestamps: !tty,
+        tail: "all".into(),
+        ..LogsOptions::default()
+    };
+    let docker = docker.clone();
+    demultiplex(docker.logs(attempt.as_str(), Some(options)), !tty)
+}
+
+/// What a running container's state says to people and tools.
+pub(crate) fn report_of(
+    shared: &Shared,
+    attempt: &AttemptName,
+    container: &ContainerInspectResponse,
+) -> AttemptReport {
+    let mut report = shared.report(attempt, AttemptState::Running);
+    let Some(settings) = &container.network_settings else { return report };
+    let networks = settings.networks.iter().flatten();
+    let addresses = networks.flat_map(|(_, network)| [&network.ip_address, &network.global_ipv6_address]);
+    report.addresses = addresses.flatten().filter(|address| !address.is_empty()).cloned().collect();
+    let host = shared.config.publish_host.clone();
+    let everywhere = matches!(shared.config.publish.as_str(), "" | "0.0.0.0" | "::");
+    let host = host.or_else(|| (!everywhere).then(|| shared.config.publish.clone()));
+    let host = host.or_else(|| shared.node()).unwrap_or_default();
+    report.ports = convert::mapped(settings, &host);
+    report
+}
