@@ -45,7 +45,7 @@ pub(super) fn open_writer(
     // 64 MiB: to write over them is quicker than to have them given anew.
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; \
-         PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;",
+         PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;",
     )?;
     if bytes > 0 && bytes <= CHECKED_WHOLE_BYTES {
         quick_check(&connection)?;
