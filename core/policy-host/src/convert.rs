@@ -48,7 +48,6 @@ impl From<&PendingTold> for wit::PendingJob {
             eligible_ms: job.eligible.0,
             time_limit_ms: job.time_limit_ms,
             priority: job.priority,
-            attributes: Vec::new(),
         }
     }
 }

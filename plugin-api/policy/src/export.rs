@@ -112,8 +112,11 @@ macro_rules! export_scheduler {
                 fn placements(placements: Vec<contract::Placement>) {
                     tell(|policy| $crate::Scheduler::placements(policy, placements));
                 }
-                fn pending(jobs: Vec<$crate::PendingJob>) {
-                    tell(|policy| $crate::Scheduler::pending(policy, jobs));
+                fn pending(jobs: Vec<$crate::PendingJob>, attributes: Vec<$crate::scheduler::JobAttribute>) {
+                    tell(|policy| {
+                        $crate::Scheduler::attributes(policy, attributes);
+                        $crate::Scheduler::pending(policy, jobs);
+                    });
                 }
                 fn withdrawn(jobs: Vec<$crate::JobId>) {
                     tell(|policy| $crate::Scheduler::withdrawn(policy, jobs));

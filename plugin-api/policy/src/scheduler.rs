@@ -3,8 +3,8 @@
 #[doc(hidden)]
 pub use crate::bindings::scheduler::exports::berth::policy::scheduler::Guest;
 pub use crate::bindings::scheduler::exports::berth::policy::scheduler::{
-    Answer as Plan, Node, NodeRoom, PassedOver, PendingJob, Placement, Rejection, Reservation, RunningJob,
-    Start,
+    Answer as Plan, JobAttribute, Node, NodeRoom, PassedOver, PendingJob, Placement, Rejection, Reservation,
+    RunningJob, Start,
 };
 use crate::{Error, Info, InstantMs, JobId, NameId, Settings};
 
@@ -35,6 +35,11 @@ pub trait Scheduler: Sized {
 
     /// Placements that are new or have changed.
     fn placements(&mut self, placements: Vec<Placement>);
+
+    /// What belongs to the jobs that are told next.
+    fn attributes(&mut self, attributes: Vec<JobAttribute>) {
+        let _ = attributes;
+    }
 
     /// Jobs that became eligible or changed; one with a known number replaces what was told before.
     fn pending(&mut self, jobs: Vec<PendingJob>);

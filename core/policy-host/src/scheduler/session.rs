@@ -49,7 +49,9 @@ impl Session {
             guest.call_placements(store, placements)
         })?;
         self.ids(&told.withdrawn, |guest, store, jobs| guest.call_withdrawn(store, jobs))?;
-        self.chunks(&told.pending, |guest, store, jobs: &[wit::PendingJob]| guest.call_pending(store, jobs))?;
+        self.chunks(&told.pending, |guest, store, jobs: &[wit::PendingJob]| {
+            guest.call_pending(store, jobs, &[])
+        })?;
         self.ids(&told.ended, |guest, store, jobs| guest.call_ended(store, jobs))?;
         self.chunks(&told.started, |guest, store, jobs: &[wit::RunningJob]| guest.call_started(store, jobs))?;
         let knows = self.instance.call(|store, world| world.berth_policy_scheduler().call_len(store))?;

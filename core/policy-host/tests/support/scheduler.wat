@@ -60,7 +60,8 @@
       (br $look)))
 
   ;; A job that is told again goes to the end. One with a higher number than any before cannot be known.
-  (func (export "berth:policy/scheduler@0.1.0#pending") (param $list i32) (param $len i32) (local $job i64)
+  (func (export "berth:policy/scheduler@0.1.0#pending")
+    (param $list i32) (param $len i32) (param i32 i32) (local $job i64)
     ;; @pending
     (block $done (loop $next
       (br_if $done (i32.eqz (local.get $len)))
@@ -70,7 +71,7 @@
         (else (call $forget (local.get $job))))
       (i64.store (call $place (global.get $pending)) (local.get $job))
       (global.set $pending (i32.add (global.get $pending) (i32.const 1)))
-      (local.set $list (i32.add (local.get $list) (i32.const 96)))
+      (local.set $list (i32.add (local.get $list) (i32.const 88)))
       (local.set $len (i32.sub (local.get $len) (i32.const 1)))
       (br $next)))
     (call $over))

@@ -20,7 +20,6 @@ pub fn job(id: JobId) -> JobBuilder {
         eligible_ms: 0,
         time_limit_ms: None,
         priority: 0,
-        attributes: Vec::new(),
     })
 }
 

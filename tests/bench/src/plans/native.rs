@@ -85,7 +85,6 @@ fn pending(job: &PendingTold) -> PendingJob {
         eligible_ms: job.eligible.0,
         time_limit_ms: job.time_limit_ms,
         priority: job.priority,
-        attributes: Vec::new(),
     }
 }
 
