@@ -10,7 +10,7 @@ mod job;
 mod operate;
 mod submit;
 
-pub use client::{ApiStream, Broken, Client, ClientError, Target};
+pub use client::{ApiStream, Broken, Client, ClientError, JobsText, Target};
 pub use error::{ErrorBody, ErrorCode, Problem};
 pub use hyper::body::Bytes;
 pub use job::{
