@@ -67,6 +67,27 @@ async fn why_a_job_ended_is_told_as_data() {
 }
 
 #[tokio::test]
+async fn a_list_for_programs_has_a_job_a_line_and_as_many_as_were_asked_for() {
+    let berth = Berth::start().await;
+    for _ in 0..5 {
+        berth.submit_job(Submit { hold: true, name: Some("x]}".into()), ..sh("true") }).await;
+    }
+    let ids = |text: &str| -> Vec<u64> {
+        let list: serde_json::Value =
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        list["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_u64().unwrap()).collect()
+    };
+    let all = berth.cli(["--json", "jobs"]).await.ok();
+    assert_eq!(ids(&all), [5, 4, 3, 2, 1]);
+    assert_eq!(all.lines().filter(|line| line.starts_with("{\"id\":")).count(), 5, "{all}");
+    let some = berth.cli(["--json", "jobs", "--limit", "2"]).await.ok();
+    assert_eq!(ids(&some), [5, 4]);
+    assert!(some.contains("\"next_before\":4"), "{some}");
+    let none = berth.cli(["--json", "jobs", "--state", "failed"]).await.ok();
+    assert!(ids(&none).is_empty(), "{none}");
+}
+
+#[tokio::test]
 async fn the_exit_codes_are_told_to_programs_too() {
     let berth = Berth::without_server();
     let told = crate::harness::said(berth.lone_command(["--json", "exit-codes"])).await.json();

@@ -12,7 +12,9 @@ mod operate;
 mod submit;
 
 pub use attach::{ExecQuery, StatsRow, Word};
-pub use client::{ApiStream, AttachedInput, AttachedOutput, Piece, Broken, Client, ClientError, Target};
+pub use client::{
+    ApiStream, AttachedInput, AttachedOutput, Broken, Client, ClientError, JobsText, Piece, Target,
+};
 pub use error::{ErrorBody, ErrorCode, Problem};
 pub use hyper::body::Bytes;
 pub use job::{

@@ -3,6 +3,7 @@
 mod attach;
 mod error;
 mod events;
+mod page;
 mod target;
 mod wire;
 
@@ -20,6 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use attach::{AttachedInput, AttachedOutput, Piece};
 pub use error::{Broken, ClientError};
+pub use page::JobsText;
 pub use target::Target;
 use wire::{Call, Wire, read, refused};
 
@@ -83,6 +85,16 @@ impl Client {
     /// See [`ClientError`].
     pub async fn jobs(&self, query: &JobQuery) -> Result<JobList, ClientError> {
         self.get(&with_query("/v1/jobs", query)?).await
+    }
+
+    /// One page of jobs as text, for those who only pass it on.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn jobs_text(&self, query: &JobQuery) -> Result<JobsText, ClientError> {
+        let body = self.wire.ask(Call::get(&with_query("/v1/jobs", query)?)).await?;
+        JobsText::read(body).ok_or_else(|| {
+            ClientError::broken(self.target(), "the list of jobs is not as a Berth server writes it", None)
+        })
     }
 
     /// All jobs that the query names, page by page as they are taken; its `limit` is the size of a page.

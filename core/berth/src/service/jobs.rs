@@ -22,6 +22,8 @@ const MOST_ROWS: u32 = 100_000;
 const MOST_COUNTED: usize = 100;
 /// How many jobs with an allocation are looked at to say whose end would make room.
 const MOST_ACTIVE: u64 = 10_000;
+/// With more live jobs than this, finding those with an allocation among them would take too long.
+const MOST_LIVE: usize = 200_000;
 /// A page where no length is given.
 const USUAL_ROWS: u32 = 1000;
 
@@ -241,14 +243,23 @@ impl Service {
         let id = found.id;
         // A task whose turn has not come waits for what its array waits for.
         let asked = found.task_of.map_or(id, |(array, _)| array);
-        let active = self.active_jobs().await?;
         let look = move |engine: &Engine| {
             let known = if engine.view(id).is_some() { id } else { asked };
-            let view = engine.view(known).unwrap_or_default();
-            let waits = !view.reasons.is_empty();
-            (view, if waits { engine.suggestions(known, &active) } else { Vec::new() })
+            (known, engine.view(known).unwrap_or_default(), engine.live_jobs())
         };
-        let (view, changes) = self.daemon.inbox.look(look).await.ok_or_else(|| self.not_now())?;
+        let (known, view, live) = self.daemon.inbox.look(look).await.ok_or_else(|| self.not_now())?;
+        let lacks_room = view.reasons.iter().any(|reason| matches!(reason, WaitReason::NoRoom { .. }));
+        let active = match lacks_room && live <= MOST_LIVE {
+            true => self.active_jobs().await?,
+            false => Vec::new(),
+        };
+        let changes = match view.reasons.is_empty() {
+            true => Vec::new(),
+            false => {
+                let suggest = move |engine: &Engine| engine.suggestions(known, &active);
+                self.daemon.inbox.look(suggest).await.ok_or_else(|| self.not_now())?
+            }
+        };
         let scheduler = match view.ask_policy {
             true => self.scheduler_words(if found.task_of.is_some() { asked } else { id }).await,
             false => None,

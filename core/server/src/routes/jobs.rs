@@ -20,6 +20,9 @@ use crate::{
 /// Writing more rows than this takes so long that other requests would feel it.
 const ROWS_IN_PLACE: usize = 1000;
 
+/// About what a job takes.
+const ROW_BYTES: usize = 384;
+
 /// Submits a job. When the answer comes, the job is durable.
 #[utoipa::path(
     post,
@@ -55,14 +58,31 @@ pub(super) async fn list(
     Query(query): Query<JobQuery>,
 ) -> Result<Response, Refusal> {
     let page = front.backend.jobs(&who, query).await?;
-    if page.jobs.len() <= ROWS_IN_PLACE {
-        return Ok(Json(page).into_response());
-    }
-    let written = tokio::task::spawn_blocking(move || serde_json::to_vec(&page)).await;
+    let written = match page.jobs.len() <= ROWS_IN_PLACE {
+        true => written(&page).ok(),
+        false => tokio::task::spawn_blocking(move || written(&page)).await.ok().and_then(Result::ok),
+    };
     match written {
-        Ok(Ok(text)) => Ok(([(header::CONTENT_TYPE, "application/json")], Bytes::from(text)).into_response()),
-        _ => Err(Refusal::new(ErrorCode::Internal, "the list of jobs could not be written")),
+        Some(text) => Ok(([(header::CONTENT_TYPE, "application/json")], Bytes::from(text)).into_response()),
+        None => Err(Refusal::new(ErrorCode::Internal, "the list of jobs could not be written")),
     }
+}
+
+/// A page as JSON with each job on a line of its own: people who look at it see jobs, and the command line passes it
+/// on as it is.
+fn written(page: &JobList) -> serde_json::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(ROW_BYTES * page.jobs.len() + ROW_BYTES);
+    text.extend_from_slice(b"{\"jobs\":[");
+    for (number, job) in page.jobs.iter().enumerate() {
+        text.extend_from_slice(if number > 0 { b",\n" } else { b"\n" });
+        serde_json::to_writer(&mut text, job)?;
+    }
+    text.extend_from_slice(if page.jobs.is_empty() { b"]" } else { b"\n]" });
+    if let Some(next) = page.next_before {
+        text.extend_from_slice(format!(",\"next_before\":{next}").as_bytes());
+    }
+    text.extend_from_slice(b"}\n");
+    Ok(text)
 }
 
 /// Tells everything about one job.
@@ -133,4 +153,23 @@ pub(super) async fn control(
     Sent(request): Sent<ControlRequest>,
 ) -> Answer<Vec<ControlResult>> {
     Ok(Json(front.backend.control(&who, request).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_api::JobRow;
+
+    use super::*;
+
+    #[test]
+    fn a_page_has_a_job_a_line_and_says_the_same_as_ever() {
+        let job = |id| JobRow { id, name: "two\nlines]".into(), ..JobRow::default() };
+        for (jobs, next_before) in [(vec![], None), (vec![job(3)], None), (vec![job(3), job(2)], Some(2))] {
+            let page = JobList { jobs, next_before };
+            let text = String::from_utf8(written(&page).unwrap()).unwrap();
+            assert_eq!(serde_json::from_str::<JobList>(&text).unwrap(), page);
+            let lines = text.lines().filter(|line| line.starts_with("{\"id\"")).count();
+            assert_eq!(lines, page.jobs.len(), "{text}");
+        }
+    }
 }
