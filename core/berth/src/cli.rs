@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    attach, completions, config, control, exit_codes, files, job, jobs, logs, nodes, plugin, run, serve, status,
-    submit, token, top, usage, wait, why,
+    attach, completions, config, control, exit_codes, files, job, jobs, logs, nodes, plugin, run, serve,
+    status, submit, token, top, usage, wait, why,
 };
 
 /// Runs batch jobs for people a site knows

@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use berth_api::{
     ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList, JobQuery, LogPart,
-    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated, TokenRow,
-    UsageRow, Why,
+    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated,
+    TokenRow, UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;

@@ -46,7 +46,9 @@ where
     });
     let mut settings = http1::Builder::new();
     settings.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(BUFFER_BYTES);
-    let connection = settings.serve_connection(TokioIo::new(Patient::new(stream, patience.reader)), service).with_upgrades();
+    let connection = settings
+        .serve_connection(TokioIo::new(Patient::new(stream, patience.reader)), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -26,9 +26,9 @@ pub use target::Target;
 use wire::{Call, Wire, read, refused};
 
 use crate::{
-    ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow, JobDetail, JobList, JobQuery, JobRow,
-    LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated,
-    TokenRow, UsageRow, Why,
+    ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow, JobDetail, JobList, JobQuery,
+    JobRow, LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted,
+    TokenCreated, TokenRow, UsageRow, Why,
 };
 
 /// Things as they come from the server. An error is its last item.

@@ -66,7 +66,9 @@ impl Service {
         let state = found.moving.state.kind();
         if !state.is_active() || (found.array.is_some() && found.task_of.is_none()) {
             let words = match found.array.is_some() {
-                true => format!("job {job} is an array and runs nothing itself; name a task, such as {job}.1"),
+                true => {
+                    format!("job {job} is an array and runs nothing itself; name a task, such as {job}.1")
+                }
                 false => format!("job {job} does not run: it is {}", state.as_str()),
             };
             return Err(ErrorBody::new(ErrorCode::Conflict, words));

@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use berth_api::{
     ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail, JobList, JobQuery, LogPart,
-    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated, TokenRow,
-    UsageRow, Why,
+    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated,
+    TokenRow, UsageRow, Why,
 };
 use berth_model::JobRef;
 use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream};

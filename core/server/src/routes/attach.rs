@@ -11,8 +11,8 @@ use axum::{
     http::request::Parts,
     response::Response,
 };
-use berth_model::JobRef;
 use berth_api::{ErrorBody, ErrorCode, ExecQuery, StatsRow, Word};
+use berth_model::JobRef;
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -155,7 +155,13 @@ async fn carry(socket: WebSocket, attached: Attached) {
             let kept = match message {
                 // One that no longer reads may still write.
                 _ if !open => continue,
-                Message::Binary(bytes) => async { input.write_all(&bytes).await?; input.flush().await }.await,
+                Message::Binary(bytes) => {
+                    async {
+                        input.write_all(&bytes).await?;
+                        input.flush().await
+                    }
+                    .await
+                }
                 Message::Text(text) if is_end(text.as_str()) => {
                     open = false;
                     input.shutdown().await

@@ -170,7 +170,14 @@ async fn jobs_that_are_not_there_are_not_found_on_every_route() {
     let server = Running::start().await;
     let description = description();
     for (method, path, _) in operations(&description).iter().filter(|(_, path, _)| path.contains("{job}")) {
-        let asked = |job| request(method, &path.replace("{job}", job).replace("{path}", "x").replace("{port}", "80"), "", "");
+        let asked = |job| {
+            request(
+                method,
+                &path.replace("{job}", job).replace("{path}", "x").replace("{port}", "80"),
+                "",
+                "",
+            )
+        };
         server.raw(asked("7")).await.refusal(404, "not-found");
         let words = server.raw(asked("seven")).await.refusal(400, "invalid");
         assert_eq!(
