@@ -75,10 +75,16 @@ fn adopt(shared: &Arc<Shared>, attempt: AttemptName, container: &ContainerSummar
         return;
     };
     let facts = Arc::new(facts);
-    let first = shared.report(&attempt, AttemptState::Starting);
+    // One that was stopped before its container was started has its end on record, and must not start now.
+    let ended = note.ended.clone();
+    let over = ended.is_some();
+    let first = ended.map_or_else(|| shared.report(&attempt, AttemptState::Starting), |ended| *ended);
     let note = Note { launch: None, ..note };
     let new = New { first, facts: Arc::clone(&facts), note, made: true };
     let reins = shared.books().enter(&attempt, new, shared.life.child_token());
+    if over {
+        return;
+    }
     let (own, life) = (Arc::clone(shared), reins.life.clone());
     let ready = Ready { facts, outputs: None, permit: None, note: None };
     shared.spawn(life, tend::tend(own, attempt, reins, ready));

@@ -46,7 +46,7 @@ pub(crate) struct Taken {
 
 /// Takes a batch.
 pub(crate) async fn launch(shared: &Arc<Shared>, batch: &[Launch]) -> Result<Vec<Launched>, ExecutorError> {
-    let (docker, info) = shared.synced().await?;
+    let (docker, _) = shared.synced().await?;
     // What is taken while nobody can be asked would be one more thing in doubt.
     shared.engine.answer(docker.ping()).await.map_err(|error| shared.failed(error))?;
     let mut answers = Vec::with_capacity(batch.len());
@@ -61,8 +61,8 @@ pub(crate) async fn launch(shared: &Arc<Shared>, batch: &[Launch]) -> Result<Vec
             Err(answer) => answers.push(answer),
         }
     }
-    let notes = taken.iter().map(|(_, new)| (new.launch.attempt.clone(), note_of(&new.launch))).collect();
-    if let Err(error) = shared.notes.write_all(notes).await {
+    let new: Vec<AttemptName> = taken.iter().map(|(_, new)| new.launch.attempt.clone()).collect();
+    if let Err(error) = shared.save_notes(&new).await {
         let words = format!("the executor's notes cannot be written: {error}");
         for (index, new) in &taken {
             shared.forget(&new.launch.attempt);
@@ -72,7 +72,6 @@ pub(crate) async fn launch(shared: &Arc<Shared>, batch: &[Launch]) -> Result<Vec
         }
         return Ok(answers);
     }
-    drop(info);
     for (_, new) in taken {
         begin(shared, new);
     }
@@ -374,7 +373,7 @@ pub(crate) async fn never_ran(shared: &Arc<Shared>, attempt: &AttemptName, words
     let exit = Exit { could_not_launch: Some(words), before_stop, at: now, ..Exit::default() };
     let report = shared.report(attempt, AttemptState::Exited(exit));
     let ended = Some(Box::new(report.clone()));
-    if let Err(error) = shared.note(attempt, |note| *note = Note { ended, ..Note::default() }).await {
+    if let Err(error) = shared.note(attempt, |note| (note.launch, note.ended) = (None, ended)).await {
         tracing::warn!(attempt = %attempt, error = %error, "the end of an attempt cannot be noted");
     }
     shared.tell(report);

@@ -14,7 +14,7 @@ use std::{
 
 use berth_executor_api::{AttemptName, AttemptReport, Launch, UtcMs};
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 /// The form of the files.
 const VERSION: u32 = 1;
@@ -59,47 +59,49 @@ pub(crate) struct Stop {
     pub kill_at: UtcMs,
 }
 
-/// The folder.
-#[derive(Clone, Debug)]
-pub(crate) struct Notes(PathBuf);
+/// The folder. One change at a time: what was decided last is what is written last.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    folder: PathBuf,
+    turn: Mutex<()>,
+}
 
 impl Notes {
     /// Makes the folder where there is none.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        Ok(Self(folder))
+        Ok(Self { folder, turn: Mutex::new(()) })
     }
 
     fn path(&self, attempt: &AttemptName) -> PathBuf {
-        self.0.join(format!("{attempt}.json"))
+        self.folder.join(format!("{attempt}.json"))
     }
 
     /// All notes by the names that their files have. What cannot be read is told and left alone.
     pub async fn read(&self) -> io::Result<Vec<(String, Note)>> {
-        let folder = self.0.clone();
+        let folder = self.folder.clone();
         run(move || read_all(&folder)).await
     }
 
-    /// Writes several down for good: they are on the disk when this returns.
-    pub async fn write_all(&self, notes: Vec<(AttemptName, Note)>) -> io::Result<()> {
+    /// Writes several down for good: they are on the disk when this returns. What is noted is asked for when it
+    /// is their turn; without anything in it, a note goes.
+    pub async fn write(&self, notes: impl FnOnce() -> Vec<(AttemptName, Note)>) -> io::Result<()> {
+        let _turn = self.turn.lock().await;
         let all: Vec<(PathBuf, Note)> =
-            notes.into_iter().map(|(attempt, note)| (self.path(&attempt), note)).collect();
-        let folder = self.0.clone();
+            notes().into_iter().map(|(attempt, note)| (self.path(&attempt), note)).collect();
+        let folder = self.folder.clone();
         run(move || {
-            all.iter().try_for_each(|(path, note)| replace(path, note))?;
-            File::open(folder)?.sync_all()
+            for (path, note) in &all {
+                if note.is_empty() { forget(path) } else { replace(path, note) }?;
+            }
+            if all.iter().any(|(_, note)| !note.is_empty()) { File::open(folder)?.sync_all() } else { Ok(()) }
         })
         .await
     }
 
-    /// Writes one down; without anything in it, it goes.
-    pub async fn write(&self, attempt: &AttemptName, note: Note) -> io::Result<()> {
-        let path = self.path(attempt);
-        run(move || if note.is_empty() { forget(&path) } else { replace(&path, &note) }).await
-    }
-
     /// Throws several away.
     pub async fn remove(&self, attempts: Vec<AttemptName>) -> io::Result<()> {
+        let _turn = self.turn.lock().await;
         let paths: Vec<PathBuf> = attempts.iter().map(|attempt| self.path(attempt)).collect();
         run(move || paths.iter().try_for_each(|path| forget(path))).await
     }
@@ -156,11 +158,11 @@ mod tests {
         let name = AttemptName::new("c", JobId(7), Attempt { number: 1, returned: 0 });
         let stop = Stop { signals: [15].into(), kill_at: UtcMs(9) };
         let note = Note { stop: Some(stop), ..Note::default() };
-        notes.write_all(vec![(name.clone(), note.clone())]).await.unwrap();
+        notes.write(|| vec![(name.clone(), note.clone())]).await.unwrap();
         fs::write(folder.path().join("notes/broken.json"), "{").unwrap();
         fs::write(folder.path().join("notes/c-8-1.new"), "half").unwrap();
         assert_eq!(notes.read().await.unwrap(), [("c-7-1".to_owned(), note)]);
-        notes.write(&name, Note::default()).await.unwrap();
+        notes.write(|| vec![(name.clone(), Note::default())]).await.unwrap();
         notes.remove(vec![name]).await.unwrap();
         assert_eq!(notes.read().await.unwrap(), []);
     }

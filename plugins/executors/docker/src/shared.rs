@@ -158,14 +158,19 @@ impl Shared {
 
     /// Changes an attempt's note, in memory and on the disk.
     pub async fn note(&self, attempt: &AttemptName, change: impl FnOnce(&mut Note)) -> std::io::Result<()> {
-        let note = self.with(attempt, |entry| {
-            change(&mut entry.note);
-            entry.note.clone()
-        });
-        match note {
-            Some(note) => self.notes.write(attempt, note).await,
-            None => Ok(()),
-        }
+        self.with(attempt, |entry| change(&mut entry.note));
+        self.save_notes(std::slice::from_ref(attempt)).await
+    }
+
+    /// Writes down what is noted of attempts by now.
+    pub async fn save_notes(&self, attempts: &[AttemptName]) -> std::io::Result<()> {
+        let now = || {
+            let books = self.books();
+            let note =
+                |attempt: &AttemptName| Some((attempt.clone(), books.entries.get(attempt)?.note.clone()));
+            attempts.iter().filter_map(note).collect()
+        };
+        self.notes.write(now).await
     }
 
     /// Waits for as long as the engine is away.

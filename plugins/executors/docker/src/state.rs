@@ -85,6 +85,9 @@ pub(crate) fn start_failure(words: &str) -> StartFailure {
     if has(&["all predefined address pools have been fully subnetted", "no available ipv4 addresses"]) {
         return StartFailure::NoRoom(format!("the engine has no network addresses left: {text}"));
     }
+    if lower.contains("network") && lower.contains("not found") {
+        return StartFailure::NoRoom(format!("its network is gone: {text}"));
+    }
     if lower.contains("docker-init") {
         let more = "; install tini, or set init = false for this executor";
         return StartFailure::Never(format!("{text}{more}"));

@@ -41,6 +41,10 @@ const LOG_AFTER_END: Duration = Duration::from_secs(10);
 const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 /// How soon a kill is tried again that did no good.
 const KILL_AGAIN: Duration = Duration::from_secs(2);
+/// A container that the engine cannot get rid of is told as it is after so many looks.
+const MOST_FADING: u32 = 50;
+/// How often a start is tried again after its network was made again.
+const MOST_NETWORKS: u32 = 3;
 /// The longest wait before a running container's log is read again that has ended.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -66,6 +70,10 @@ struct Tender {
     kill_at: Option<Instant>,
     /// How often its log has ended while it went on.
     idle: u32,
+    /// How often the engine was in the middle of removing it.
+    fading: u32,
+    /// How often its network was made again.
+    networks: u32,
 }
 
 /// Until its end was told, or it is given up.
@@ -80,6 +88,8 @@ pub(crate) async fn tend(shared: Arc<Shared>, attempt: AttemptName, reins: Reins
         destroyed: false,
         sample: None,
         idle: 0,
+        fading: 0,
+        networks: 0,
     };
     tender.set_kill();
     while !tender.round().await {}
@@ -97,7 +107,7 @@ impl Tender {
         };
         let state = container.state.clone().unwrap_or_default();
         match state::look(&state) {
-            Look::Made => self.start(&docker).await,
+            Look::Made => self.start(&docker, &container).await,
             Look::NotStarted(failure) => self.not_started(&docker, failure).await,
             Look::Between => {
                 self.ready.permit = None;
@@ -157,7 +167,7 @@ impl Tender {
         }
     }
 
-    async fn start(&mut self, docker: &Docker) -> bool {
+    async fn start(&mut self, docker: &Docker, container: &ContainerInspectResponse) -> bool {
         let stopped = self.shared.with(&self.attempt, |entry| entry.note.stop.is_some());
         if stopped != Some(false) {
             let words = "it was stopped before it had started";
@@ -167,24 +177,41 @@ impl Tender {
         if self.ready.permit.is_none() {
             self.ready.permit = Arc::clone(&self.shared.starts).acquire_owned().await.ok();
         }
-        let patience = self.shared.config.start_within;
-        let patient = docker.clone().with_timeout(patience);
-        let started = patient.start_container(self.attempt.as_str(), None);
-        let started = self.shared.engine.answer_within(patience, started).await;
+        let started = loop {
+            match self.try_start(docker).await {
+                Err(error) if is_network_missing(&error) && self.networks < MOST_NETWORKS => {
+                    self.networks += 1;
+                    if let Err(error) = self.make_network(container).await {
+                        break Err(error);
+                    }
+                }
+                started => break started,
+            }
+        };
         self.ready.permit = None;
         match started {
             // What it says now is what counts.
             Ok(()) => false,
-            Err(error) if error.is_missing() && error.says("network") => {
-                self.shared.networks.missed().await;
-                self.not_started(docker, StartFailure::NoRoom(error.to_string())).await
-            }
-            Err(error) if error.is_missing() => self.gone().await,
+            Err(error) if error.is_missing() && !is_network_missing(&error) => self.gone().await,
             Err(error) => match state::refusal(&error) {
                 Some(failure) => self.not_started(docker, failure).await,
                 None => self.in_doubt(&error).await,
             },
         }
+    }
+
+    async fn try_start(&self, docker: &Docker) -> Result<(), EngineError> {
+        let patience = self.shared.config.start_within;
+        let patient = docker.clone().with_timeout(patience);
+        let started = patient.start_container(self.attempt.as_str(), None);
+        self.shared.engine.answer_within(patience, started).await
+    }
+
+    /// Somebody has removed it since the container was made.
+    async fn make_network(&self, container: &ContainerInspectResponse) -> Result<(), EngineError> {
+        self.shared.networks.missed().await;
+        let name = container.host_config.as_ref().and_then(|config| config.network_mode.clone());
+        self.shared.networks.ensure(&self.shared.engine, &name.unwrap_or_default()).await
     }
 
     async fn not_started(&mut self, docker: &Docker, failure: StartFailure) -> bool {
@@ -354,6 +381,12 @@ impl Tender {
             let logs = read_log(docker, &self.attempt, outputs, self.ready.facts.tty, false);
             match outputs.pump(logs, CancellationToken::new()).await {
                 Err(error) if error.is_unreachable() => return self.in_doubt(&error).await,
+                // Somebody removes it at this very moment; soon that can be said.
+                Err(error) if error.says("marked for removal") && self.fading < MOST_FADING => {
+                    self.fading += 1;
+                    self.wait(Duration::from_millis(200)).await;
+                    return false;
+                }
                 Err(error) if !error.is_missing() => {
                     outputs.trouble.get_or_insert_with(|| format!("the engine cannot read its log: {error}"));
                 }
@@ -426,6 +459,10 @@ impl Tender {
 }
 
 const SIGKILL: i32 = 9;
+
+fn is_network_missing(error: &EngineError) -> bool {
+    error.is_missing() && error.says("network")
+}
 
 /// Never, where there is no time.
 async fn due(at: Option<Instant>) {
