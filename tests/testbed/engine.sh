@@ -7,6 +7,7 @@
 #       --worker  ... that a second engine has joined, as another node
 #       --disk    keep its data on a file system of this size, such as 64m
 #       --live-restore   its containers go on while it is away (not for a Swarm)
+#       --pull    ask registries for the images of a Swarm's tasks, as engines do without a setting
 #       --owner   take it down at some later "up" when this process has gone
 #   engine.sh down NAME        ends it and everything in it, and leaves nothing behind
 #   engine.sh down --all       all of them
@@ -33,7 +34,7 @@ start() {
         rm -f "$dir/docker.pid" "$dir/docker.sock" "$dir/exec/containerd/containerd.pid"
         echo "{\"live-restore\": ${live:-false}}" >"$dir/daemon.json"
         # Not "ip netns exec": it would hide the control groups. The host's name is the node's in a Swarm.
-        DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 setsid nohup nsenter --net="/run/netns/$ns" unshare --uts \
+        DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=${offline:-1} setsid nohup nsenter --net="/run/netns/$ns" unshare --uts \
             sh -c 'hostname "$1"; shift; exec "$@"' sh "$name" \
             dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" \
             --pidfile "$dir/docker.pid" -H "unix://$dir/docker.sock" --insecure-registry 10.77.0.0/24 \
@@ -93,6 +94,7 @@ up() {
         --worker) worker=1 swarm=1 ;;
         --disk) disk=$2 && shift ;;
         --live-restore) live=true ;;
+        --pull) offline=0 ;;
         --owner) owner=$2 && shift ;;
         *) usage ;;
         esac

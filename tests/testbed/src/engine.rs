@@ -63,6 +63,8 @@ pub enum Wish<'a> {
     Disk(&'a str),
     /// Its containers go on while it is away. Not for a Swarm.
     LiveRestore,
+    /// Images of a Swarm's tasks are asked for in their registries. Otherwise the engine has what it has.
+    Pull,
 }
 
 impl<'a> Wish<'a> {
@@ -72,6 +74,7 @@ impl<'a> Wish<'a> {
             Self::Worker => vec!["--worker"],
             Self::Disk(size) => vec!["--disk", size],
             Self::LiveRestore => vec!["--live-restore"],
+            Self::Pull => vec!["--pull"],
         }
     }
 }
