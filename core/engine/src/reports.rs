@@ -149,7 +149,10 @@ impl Engine {
                 self.on_taken(id, attempt);
                 self.note_message(id, report.message);
             }
-            ReportedState::Running => self.on_running(id, attempt, report.at),
+            ReportedState::Running => {
+                self.replace_message(id, report.message);
+                self.on_running(id, attempt, report.at);
+            }
             ReportedState::Suspended => {
                 self.on_started(id, attempt, report.at);
                 self.apply(id, &JobEvent::Suspended(attempt));
@@ -220,6 +223,17 @@ impl Engine {
     fn note_message(&mut self, id: JobId, message: Option<String>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if message.is_some() && job.rare.as_ref().and_then(|rare| rare.note.as_ref()) != message.as_ref() {
+            job.rare_mut().note = message;
+            self.save(id);
+        }
+    }
+
+    /// What it waited for before it ran says nothing any more; that its node is away, say, does.
+    fn replace_message(&mut self, id: JobId, message: Option<String>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let told = job.rare.as_ref().and_then(|rare| rare.note.as_ref());
+        let stopping = matches!(job.state, JobState::Stopping { .. });
+        if told != message.as_ref() && !(stopping && message.is_none()) {
             job.rare_mut().note = message;
             self.save(id);
         }

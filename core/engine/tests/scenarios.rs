@@ -4,7 +4,7 @@ mod site;
 
 use std::time::Duration;
 
-use berth_engine::{Actor, Answer, Command, Input, Refusal};
+use berth_engine::{Actor, Answer, Command, Input, Refusal, Reported, ReportedState};
 use berth_model::{Attempt, Dependency, DependencyKind, EventKind, JobId, JobSpec, StateKind, UtcMs};
 use site::{Manner, Site, after, array, cpus, job, name};
 
@@ -46,6 +46,30 @@ fn what_does_not_fit_waits_and_says_why() {
     );
     site.run_dry(0);
     assert_eq!(site.state(waiting), StateKind::Succeeded);
+}
+
+#[test]
+fn what_a_job_waited_for_is_not_said_of_it_when_it_runs_but_that_its_node_is_away_is() {
+    let mut site = Site::with_nodes(&[2]);
+    let job = site.submit(job());
+    site.settle_all();
+    let mut say = |state, words: Option<&str>| {
+        site.feed(Input::Reported(Reported {
+            executor: "fake".into(),
+            job,
+            attempt: first(),
+            state,
+            at: UtcMs(1),
+            cpu_micros: None,
+            memory_peak_bytes: None,
+            message: words.map(str::to_owned),
+        }));
+        site.store.note(job)
+    };
+    assert_eq!(say(ReportedState::Starting, Some("pulls its image")).as_deref(), Some("pulls its image"));
+    assert_eq!(say(ReportedState::Running, None), None);
+    assert_eq!(say(ReportedState::Running, Some("unreachable")).as_deref(), Some("unreachable"));
+    assert_eq!(say(ReportedState::Running, None), None);
 }
 
 #[test]

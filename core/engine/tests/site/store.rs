@@ -55,6 +55,10 @@ impl Stored {
         self.jobs.get(&id).map(|job| &job.moving.state)
     }
 
+    pub fn note(&self, id: JobId) -> Option<String> {
+        self.jobs.get(&id).and_then(|job| job.moving.note.clone())
+    }
+
     pub fn attempt(&self, id: JobId) -> Attempt {
         self.jobs[&id].moving.attempt
     }
