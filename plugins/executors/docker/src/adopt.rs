@@ -81,13 +81,15 @@ fn adopt(shared: &Arc<Shared>, attempt: AttemptName, container: &ContainerSummar
     let first = ended.map_or_else(|| shared.report(&attempt, AttemptState::Starting), |ended| *ended);
     let note = Note { launch: None, ..note };
     let new = New { first, facts: Arc::clone(&facts), note, made: true };
-    let reins = shared.books().enter(&attempt, new, shared.life.child_token());
+    let mut reins = shared.books().enter(&attempt, new, shared.life.child_token());
     if over {
         return;
     }
     let (own, life) = (Arc::clone(shared), reins.life.clone());
     let ready = Ready { facts, outputs: None, permit: None, note: None };
-    shared.spawn(life, tend::tend(own, attempt, reins, ready));
+    shared.spawn(life, async move {
+        tend::tend(own, attempt, &mut reins, ready).await;
+    });
 }
 
 async fn without_container(shared: &Arc<Shared>, attempt: &AttemptName, note: Note) {

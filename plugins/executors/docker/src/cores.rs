@@ -9,11 +9,18 @@ use crate::shared::Shared;
 
 /// Moves what runs, each time that cores were taken or given back.
 pub(crate) async fn keep_apart(shared: Arc<Shared>) {
+    // An earlier Berth may have left attempts on some of the cores only.
+    let mut moved_some = true;
     loop {
         shared.cores_changed.notified().await;
         let docker = shared.docker_when_there().await;
         let (common, attempts) = {
             let books = shared.books();
+            let pinned = books.shares.any_pinned();
+            if !pinned && !moved_some {
+                continue;
+            }
+            moved_some = pinned;
             let common = books.shares.common();
             let sharing = books
                 .entries

@@ -121,7 +121,7 @@ pub const TEMPLATE: &[Row] = &[
     ("resourceLimits", "docker.ulimits", "HostConfig.Ulimits"),
     ("minSlots", "cpus", "HostConfig.NanoCpus, or CpusetCpus for exclusive ones"),
     ("user", "the job's owner", "User as UID:GID with GroupAdd; root only where that was granted"),
-    ("exposedPorts", "ports", "ExposedPorts and HostConfig.PortBindings"),
+    ("exposedPorts", "ports, docker.ports", "ExposedPorts and HostConfig.PortBindings"),
     ("entrypoint", "docker.entrypoint", "Entrypoint"),
     ("net", "network, docker.net", "HostConfig.NetworkMode"),
     ("privileged", "docker.privileged", "HostConfig.Privileged"),

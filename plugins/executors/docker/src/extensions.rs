@@ -22,6 +22,10 @@ pub const KEYS: &[(&str, &str)] = &[
     ("docker.net", "none, host, bridge, internal, external, or a network's name"),
     ("docker.pid", "private or host"),
     ("docker.pids-limit", "the most processes"),
+    (
+        "docker.ports",
+        "HOST:PORT,...: ports of the job at fixed ports of the host; one that is taken is waited for",
+    ),
     ("docker.privileged", "true: all rights on the machine"),
     ("docker.pull", "always, missing or never"),
     ("docker.restart", "no; Berth runs jobs again, the engine does not"),
@@ -56,6 +60,8 @@ pub(crate) struct Extensions {
     pub net: Option<String>,
     pub pid_of_host: bool,
     pub pids_limit: Option<i64>,
+    /// Host port and job port.
+    pub ports: Vec<(u16, u16)>,
     pub privileged: bool,
     pub pull: Option<Pull>,
     pub runtime: Option<String>,
@@ -100,6 +106,7 @@ impl Extensions {
             "docker.net" => self.net = Some(network(value)?),
             "docker.pid" => self.pid_of_host = one_of(value, &["private", "host"])? == "host",
             "docker.pids-limit" => self.pids_limit = Some(count(value)?),
+            "docker.ports" => self.ports = ports(value)?,
             "docker.privileged" => self.privileged = truth(value)?,
             "docker.pull" => self.pull = Some(pull(value)?),
             "docker.restart" => restart(value)?,
@@ -174,6 +181,21 @@ fn memory_swap(value: &str) -> Result<i64, String> {
 
 fn count(value: &str) -> Result<i64, String> {
     value.parse().ok().filter(|count| *count > 0).ok_or_else(|| "it is not a number above 0".into())
+}
+
+fn ports(value: &str) -> Result<Vec<(u16, u16)>, String> {
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    let pair = |text: &str| {
+        let (host, job) = text.split_once(':')?;
+        Some((port(host)?, port(job)?))
+    };
+    let read = |text: &str| pair(text).ok_or_else(|| format!("{text:?} is no pair of ports; write 8080:80"));
+    let all = value.split(',').map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut seen = std::collections::BTreeSet::new();
+    match all.iter().all(|(host, _)| seen.insert(*host)) {
+        true => Ok(all),
+        false => Err("a port of the host is given twice".into()),
+    }
 }
 
 /// Joining another container's network would lead around every policy.
@@ -291,6 +313,7 @@ mod tests {
             ("docker.net", "host"),
             ("docker.pid", "host"),
             ("docker.pids-limit", "100"),
+            ("docker.ports", "8080:80, 8443:443"),
             ("docker.privileged", "true"),
             ("docker.pull", "always"),
             ("docker.restart", "no"),
@@ -310,6 +333,7 @@ mod tests {
             (all.gpus, all.shm_bytes, all.memory_swap),
             (Some(Wanted::Count(2)), Some(3 << 29), Some(-1))
         );
+        assert_eq!(all.ports, [(8080, 80), (8443, 443)]);
         assert!(all.privileged && all.pid_of_host && all.uts_of_host && all.tty);
         assert_eq!((all.init, all.pull, all.suspend), (Some(false), Some(Pull::Always), Suspend::Signal));
         let limits: Vec<_> = all
@@ -337,6 +361,9 @@ mod tests {
             ("docker.net", "container:other"),
             ("docker.pid", "container:other"),
             ("docker.pids-limit", "-1"),
+            ("docker.ports", "80"),
+            ("docker.ports", "0:80"),
+            ("docker.ports", "8080:80,8080:81"),
             ("docker.privileged", ""),
             ("docker.pull", "sometimes"),
             ("docker.runtime", "/bin/sh"),

@@ -29,7 +29,7 @@ use crate::{
     shared::Shared,
     shares::Lack,
     state::{self, StartFailure},
-    tend::{self, Ready},
+    tend::{self, Ready, Tended},
 };
 
 /// How often making one container is begun anew because something was missing that should have been there.
@@ -174,7 +174,22 @@ async fn run(shared: Arc<Shared>, mut taken: Taken) {
     loop {
         tries += 1;
         match make(&shared, &mut taken, tries).await {
-            Made::Ready(ready) => return tend::tend(shared, attempt, taken.reins, *ready).await,
+            Made::Ready(ready) => {
+                let own = Arc::clone(&shared);
+                if tend::tend(own, attempt.clone(), &mut taken.reins, *ready).await == Tended::Over {
+                    return;
+                }
+                // There is no container any more that could tell of it.
+                let launch = taken.launch.clone();
+                shared.with(&attempt, |entry| entry.made = false);
+                if let Err(error) = shared.note(&attempt, |note| note.launch = Some(launch)).await {
+                    return give_back(
+                        &shared,
+                        &attempt,
+                        format!("the executor's notes cannot be written: {error}"),
+                    );
+                }
+            }
             Made::Again => {}
             Made::Stopped => {
                 return never_ran(&shared, &attempt, "it was stopped before it had started".into()).await;

@@ -59,10 +59,10 @@ pub(crate) struct Ready {
     pub note: Option<String>,
 }
 
-struct Tender {
+struct Tender<'r> {
     shared: Arc<Shared>,
     attempt: AttemptName,
-    nudges: mpsc::UnboundedReceiver<Nudge>,
+    nudges: &'r mut mpsc::UnboundedReceiver<Nudge>,
     ready: Ready,
     died: Option<Died>,
     destroyed: bool,
@@ -74,15 +74,35 @@ struct Tender {
     fading: u32,
     /// How often its network was made again.
     networks: u32,
+    /// Whether it may have run.
+    started: bool,
+    vanished: bool,
+}
+
+/// What became of tending a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tended {
+    /// Its end was told.
+    Over,
+    /// It was gone before it had ever run: as when its making was broken off with an earlier Berth.
+    NeverWas,
 }
 
 /// Until its end was told, or it is given up.
-pub(crate) async fn tend(shared: Arc<Shared>, attempt: AttemptName, reins: Reins, ready: Ready) {
+pub(crate) async fn tend(
+    shared: Arc<Shared>,
+    attempt: AttemptName,
+    reins: &mut Reins,
+    ready: Ready,
+) -> Tended {
     let mut tender = Tender {
         kill_at: None,
+        // Of one from before nobody knows what it has done.
+        started: ready.outputs.is_none(),
+        vanished: false,
         shared,
         attempt,
-        nudges: reins.nudges,
+        nudges: &mut reins.nudges,
         ready,
         died: None,
         destroyed: false,
@@ -93,9 +113,10 @@ pub(crate) async fn tend(shared: Arc<Shared>, attempt: AttemptName, reins: Reins
     };
     tender.set_kill();
     while !tender.round().await {}
+    if tender.vanished { Tended::NeverWas } else { Tended::Over }
 }
 
-impl Tender {
+impl Tender<'_> {
     /// Looks once and does what follows from that; whether it is over.
     async fn round(&mut self) -> bool {
         let docker = self.shared.docker_when_there().await;
@@ -106,7 +127,9 @@ impl Tender {
             Err(error) => return self.in_doubt(&error).await,
         };
         let state = container.state.clone().unwrap_or_default();
-        match state::look(&state) {
+        let look = state::look(&state);
+        self.started |= !matches!(look, Look::Made | Look::NotStarted(_));
+        match look {
             Look::Made => self.start(&docker, &container).await,
             Look::NotStarted(failure) => self.not_started(&docker, failure).await,
             Look::Between => {
@@ -191,11 +214,17 @@ impl Tender {
         self.ready.permit = None;
         match started {
             // What it says now is what counts.
-            Ok(()) => false,
+            Ok(()) => {
+                self.started = true;
+                false
+            }
             Err(error) if error.is_missing() && !is_network_missing(&error) => self.gone().await,
             Err(error) => match state::refusal(&error) {
                 Some(failure) => self.not_started(docker, failure).await,
-                None => self.in_doubt(&error).await,
+                None => {
+                    self.started = true;
+                    self.in_doubt(&error).await
+                }
             },
         }
     }
@@ -399,6 +428,11 @@ impl Tender {
 
     /// Somebody else has removed its container. What an event told of its end is all that there is.
     async fn gone(&mut self) -> bool {
+        if !self.started && self.died.is_none() {
+            self.ready.permit = None;
+            self.vanished = true;
+            return true;
+        }
         let died = self.died;
         let over =
             Over { code: died.map_or(-1, |died| died.code), at: died.map(|died| died.at), ..Over::default() };

@@ -13,6 +13,8 @@ mod names;
 mod time;
 
 pub use bollard;
+// For what its features leave out; see the manifest.
+use log as _;
 
 pub use crate::{
     connection::{Engine, EngineInfo, OLDEST_API},

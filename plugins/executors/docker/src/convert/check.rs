@@ -29,7 +29,7 @@ pub(crate) fn checked(
     if (spec.resources.gpus > 0 || options.gpus.is_some()) && config.gpus.vendor.is_none() {
         return Err("GPUs are asked for, and this executor has none".into());
     }
-    let published = !spec.ports.is_empty();
+    let published = !spec.ports.is_empty() || !options.ports.is_empty();
     if published && matches!(attached_to(launch, &options, config).as_deref(), Ok("host" | "none")) {
         return Err("ports can be published on a network of the engine's only, not on host or none".into());
     }

@@ -315,6 +315,14 @@ fn ports_are_published_where_the_policy_says_or_anywhere_that_is_free() {
     let bindings = made.host_config.unwrap().port_bindings.unwrap();
     let port = |name: &str| bindings[name].as_ref().unwrap()[0].host_port.clone().unwrap();
     assert_eq!((port("80/tcp").as_str(), port("443/tcp").as_str()), ("30080", ""));
+    let fixed = body(|spec| {
+        spec.ports = vec![80];
+        option(spec, "docker.ports", "8080:80,9090:90");
+    });
+    assert_eq!(fixed.exposed_ports.unwrap(), ["80/tcp", "90/tcp"]);
+    let bindings = fixed.host_config.unwrap().port_bindings.unwrap();
+    let port = |name: &str| bindings[name].as_ref().unwrap()[0].host_port.clone().unwrap();
+    assert_eq!((port("80/tcp").as_str(), port("90/tcp").as_str()), ("8080", "9090"));
     let none = refused(|spec| {
         spec.ports = vec![80];
         option(spec, "docker.net", "none");

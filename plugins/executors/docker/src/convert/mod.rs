@@ -58,7 +58,7 @@ impl Making<'_> {
     pub fn body(&self) -> ContainerCreateBody {
         let whom = person(self.launch);
         let command = command::command(self.launch, self.options);
-        let ports = network::ports(self.launch, &self.config.publish);
+        let ports = network::ports(self.launch, self.options, &self.config.publish);
         let mut labels: Labels = labels_of(self.launch);
         self.facts.write(&mut labels);
         ContainerCreateBody {

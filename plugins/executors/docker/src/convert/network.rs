@@ -1,6 +1,6 @@
 //! Networks and ports of a container.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use berth_docker_engine::bollard::models::{NetworkSettings, PortBinding, PortMap};
 use berth_executor_api::{Launch, PortMapping};
@@ -52,19 +52,21 @@ pub(super) struct Ports {
     pub bindings: PortMap,
 }
 
-/// Those that the policy gave host ports for get these, others any that is free.
-pub(super) fn ports(launch: &Launch, publish: &str) -> Ports {
-    let given: HashMap<u16, u16> =
-        launch.spec.network.iter().flat_map(|network| network.ports.iter().copied()).collect();
-    let asked = launch.spec.ports.iter().copied();
+/// Those that the policy gave host ports for get these, as do those with a fixed one; others any that is free.
+pub(super) fn ports(launch: &Launch, options: &Extensions, publish: &str) -> Ports {
+    let by_policy = launch.spec.network.iter().flat_map(|network| network.ports.iter().copied());
+    let fixed = options.ports.iter().map(|(host, job)| (*job, *host));
+    let given: BTreeMap<u16, u16> = by_policy.chain(fixed).collect();
+    let asked = launch.spec.ports.iter().copied().chain(options.ports.iter().map(|(_, job)| *job));
     let mut exposed = Vec::new();
     let mut bindings = PortMap::new();
     for port in asked {
         let key = format!("{port}/tcp");
         let host_port = given.get(&port).map_or_else(String::new, ToString::to_string);
         let binding = PortBinding { host_ip: Some(publish.to_owned()), host_port: Some(host_port) };
-        exposed.push(key.clone());
-        bindings.insert(key, Some(vec![binding]));
+        if bindings.insert(key.clone(), Some(vec![binding])).is_none() {
+            exposed.push(key);
+        }
     }
     Ports { exposed, bindings }
 }

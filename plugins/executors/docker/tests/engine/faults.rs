@@ -60,7 +60,7 @@ async fn a_container_that_someone_else_removes_has_an_end_with_a_reason() {
     berth.crash().await;
     berth.start().await;
     assert_eq!(berth.exit_by_truth(&job).await, exit);
-    berth.executor().remove(&[job.attempt.clone()]).await.unwrap();
+    berth.executor().remove(std::slice::from_ref(&job.attempt)).await.unwrap();
     assert_eq!(berth.truth(&job).await, berth_executor_api::Truth::Absent);
 }
 

@@ -159,8 +159,8 @@ async fn what_berth_pulled_goes_when_it_takes_too_much_room_and_nothing_else() {
     .await;
     let job = berth.sh_with("sleep 1", |spec| spec.image = Some(registry.image.clone())).await;
     assert_eq!(berth.exit(&job).await.code, Some(0));
-    berth.executor().remove(&[job.attempt.clone()]).await.unwrap();
-    let there = async |berth: &Berth| berth.docker(&["images", "-q", &registry.image]).await != "";
+    berth.executor().remove(std::slice::from_ref(&job.attempt)).await.unwrap();
+    let there = async |berth: &Berth| !berth.docker(&["images", "-q", &registry.image]).await.is_empty();
     for _ in 0..1200 {
         if !there(&berth).await {
             break;

@@ -80,8 +80,7 @@ async fn a_port_that_is_taken_gives_the_job_back_and_leaves_nothing() {
     let taken = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
     let fixed = |spec: &mut berth_executor_api::LaunchSpec| {
-        spec.ports = vec![4000];
-        spec.network = Some(NetworkAttachment { network: "external".into(), ports: vec![(4000, port)] });
+        spec.extensions.insert("docker.ports".into(), format!("{port}:4000"));
     };
     let job = berth.sh_with(LONG, fixed).await;
     let report = berth.report(&job, "given back", |state| *state == AttemptState::NoRoom).await;

@@ -142,7 +142,7 @@ async fn scratch_space_is_held_to_its_size_or_refused_or_said_not_to_be() {
     assert_eq!(crate::support::exit_of(&report).code, Some(0), "{report:?}");
     assert_eq!(lax.read(&job, "stdout"), "mine\n");
     assert!(!refused || report.message.unwrap().contains("not held"));
-    lax.executor().remove(&[job.attempt.clone()]).await.unwrap();
+    lax.executor().remove(std::slice::from_ref(&job.attempt)).await.unwrap();
     let filter = format!("label=berth.cluster={}", lax.config.cluster);
     assert_eq!(lax.docker(&["volume", "ls", "-q", "--filter", &filter]).await, "");
 }
