@@ -7,38 +7,43 @@ use berth_docker_engine::{
     bollard::{
         Docker,
         query_parameters::{
-            ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,
+            InspectContainerOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
+            RemoveVolumeOptions,
         },
     },
     filter, label,
 };
-use berth_executor_api::{AttemptName, ExecutorError};
+use berth_executor_api::{AttemptName, ExecutorError, files::Phase};
 use futures::{StreamExt, stream};
 
-use crate::{adopt, launching::remove_container, scratch, shared::Shared};
+use crate::{
+    adopt,
+    books::Nudge,
+    launching::remove_container,
+    scratch,
+    shared::Shared,
+    state::{Look, look},
+};
 
 /// Forgets attempts that are over. What still runs is left alone.
 pub(crate) async fn remove(shared: &Arc<Shared>, attempts: &[AttemptName]) -> Result<(), ExecutorError> {
     let (docker, _) = shared.synced().await?;
-    let over: Vec<(AttemptName, bool)> = attempts
-        .iter()
-        .filter_map(|attempt| {
-            let known = shared.with(attempt, |entry| (entry.over, entry.facts.scratch));
-            // One that is not in the books may have a container all the same, if somebody just made it.
-            let (over, scratch) = known.unwrap_or((true, false));
-            over.then(|| (attempt.clone(), scratch))
-        })
-        .collect();
-    let removed = stream::iter(over).map(|(attempt, scratch)| {
+    let attempts: Vec<AttemptName> = attempts.to_vec();
+    let removed = stream::iter(attempts).map(|attempt| {
         let (shared, docker) = (Arc::clone(shared), docker.clone());
-        async move { remove_one(&shared, &docker, attempt, scratch).await }
+        async move {
+            match is_over(&shared, &docker, &attempt).await? {
+                true => remove_one(&shared, &docker, attempt).await.map(Some),
+                false => Ok(None),
+            }
+        }
     });
-    let removed: Vec<Result<AttemptName, EngineError>> = removed.buffer_unordered(8).collect().await;
+    let removed: Vec<Result<Option<AttemptName>, EngineError>> = removed.buffer_unordered(8).collect().await;
     let mut gone = Vec::new();
     let mut failed = None;
     for one in removed {
         match one {
-            Ok(attempt) => gone.push(attempt),
+            Ok(attempt) => gone.extend(attempt),
             Err(error) => failed = Some(error),
         }
     }
@@ -50,12 +55,35 @@ pub(crate) async fn remove(shared: &Arc<Shared>, attempts: &[AttemptName]) -> Re
     failed.map_or(Ok(()), |error| Err(shared.failed(error)))
 }
 
+/// Whether it has ended for good. One that a restarted Berth has just found may have done so long ago, and its
+/// outputs are on their way.
+async fn is_over(shared: &Shared, docker: &Docker, attempt: &AttemptName) -> Result<bool, EngineError> {
+    let known = shared.with(attempt, |entry| (entry.over, entry.made, entry.phase.subscribe()));
+    // One that is not in the books may have a container all the same, if somebody just made it.
+    let Some((over, made, mut phase)) = known else { return Ok(true) };
+    if over || !made {
+        return Ok(over);
+    }
+    let inspected = docker.inspect_container(attempt.as_str(), None::<InspectContainerOptions>);
+    let state = match shared.engine.answer(inspected).await {
+        Err(error) if error.is_missing() => return Ok(true),
+        container => container?.state.unwrap_or_default(),
+    };
+    if !matches!(look(&state), Look::Over(_) | Look::NotStarted(_)) {
+        return Ok(false);
+    }
+    shared.with(attempt, |entry| entry.nudge(Nudge::Look));
+    let ended = phase.wait_for(|phase| *phase == Phase::Ended);
+    let _ = tokio::time::timeout(shared.config.answer_within, ended).await;
+    Ok(shared.with(attempt, |entry| entry.over).unwrap_or(true))
+}
+
 async fn remove_one(
     shared: &Arc<Shared>,
     docker: &Docker,
     attempt: AttemptName,
-    scratch: bool,
 ) -> Result<AttemptName, EngineError> {
+    let scratch = shared.with(&attempt, |entry| entry.facts.scratch).unwrap_or(false);
     match remove_container(shared, docker, &attempt).await {
         // It runs, or is being removed already.
         Err(error) if error.is_conflict() => return Ok(attempt),
