@@ -164,7 +164,11 @@ impl OwnEngine {
 
     /// Makes its daemon stand still: it takes connections and answers nothing.
     pub fn freeze(&self) {
-        self.send(&self.engine, Signal::STOP);
+        let pid = self.send(&self.engine, Signal::STOP);
+        // The signal reaches one thread after the other, and until then they answer.
+        while !all_stand_still(pid) {
+            std::thread::yield_now();
+        }
     }
 
     /// Undoes `freeze`.
@@ -182,13 +186,24 @@ impl OwnEngine {
         up(&self.name, &self.wishes);
     }
 
-    fn send(&self, engine: &Engine, signal: Signal) {
+    fn send(&self, engine: &Engine, signal: Signal) -> Pid {
         let file = engine.socket.with_file_name("pid");
         let text = std::fs::read_to_string(&file);
         let pid = text.ok().and_then(|text| text.split(' ').next()?.parse().ok()).and_then(Pid::from_raw);
-        let sent = pid.map(|pid| kill_process(pid, signal));
-        assert!(matches!(sent, Some(Ok(()))), "{} names no process that hears: {sent:?}", file.display());
+        match pid.map(|pid| (pid, kill_process(pid, signal))) {
+            Some((pid, Ok(()))) => pid,
+            sent => panic!("{} names no process that hears: {sent:?}", file.display()),
+        }
     }
+}
+
+/// Whether every thread of the process is stopped; also when it is gone.
+fn all_stand_still(pid: Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    threads.into_iter().flatten().flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
+    })
 }
 
 impl Drop for OwnEngine {

@@ -39,6 +39,8 @@ pub struct SwarmConfig {
     /// Overlay networks that are made when a job wants them and they are not there; with `true` those that
     /// have no way out.
     pub networks: BTreeMap<String, bool>,
+    /// What jobs run in that name no image; without it they are refused.
+    pub default_image: Option<String>,
     /// A registry that all images are taken from.
     pub image_prefix: Option<Prefix>,
     /// What registries want to hear.
@@ -50,6 +52,8 @@ pub struct SwarmConfig {
     /// Whether a small init is a job's first process. Programs that ignore signals as a first process,
     /// as most do, then end when they are asked to.
     pub init: bool,
+    /// Capabilities taken from jobs that do not run as root.
+    pub drop_capabilities: Vec<String>,
 }
 
 impl SwarmConfig {
@@ -65,11 +69,13 @@ impl SwarmConfig {
             look_at_least_every: Duration::from_secs(2),
             gpu_resource: "gpu".into(),
             networks: BTreeMap::new(),
+            default_image: None,
             image_prefix: None,
             registries: Registries::default(),
             data: None,
             pids: None,
-            init: false,
+            init: true,
+            drop_capabilities: vec!["ALL".into()],
         }
     }
 }

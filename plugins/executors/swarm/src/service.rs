@@ -73,7 +73,8 @@ pub(crate) struct Found<'a> {
 
 /// What the image is called in the engine.
 pub(crate) fn image(spec: &LaunchSpec, config: &SwarmConfig) -> Result<ImageRef, ServiceError> {
-    let asked: ImageRef = spec.image.as_deref().ok_or(ServiceError::NoImage)?.parse()?;
+    let named = spec.image.as_deref().or(config.default_image.as_deref());
+    let asked: ImageRef = named.ok_or(ServiceError::NoImage)?.parse()?;
     Ok(match &config.image_prefix {
         Some(prefix) => prefix.apply(&asked)?,
         None => asked,
@@ -175,6 +176,7 @@ fn container(
         secrets: Some(found.secrets.iter().map(|secret| secret_file(secret, spec)).collect()),
         configs: Some(found.configs.iter().map(|config| config_file(config, spec)).collect()),
         init: Some(config.init),
+        capability_drop: (!spec.as_root).then(|| config.drop_capabilities.clone()),
         ..TaskSpecContainerSpec::default()
     })
 }

@@ -148,11 +148,12 @@ fn labels_tell_a_restarted_berth_all_it_needs_and_users_cannot_set_them() {
 fn the_user_is_by_number_and_root_only_where_granted() {
     let user = |spec: &ServiceSpec| {
         let container = container_of(spec);
-        (container.user.clone().unwrap(), container.groups.clone())
+        (container.user.clone().unwrap(), container.groups.clone(), container.capability_drop.clone())
     };
     let groups = Some(vec!["100".to_owned(), "4711".to_owned()]);
-    assert_eq!(user(&made(&launch(|_| ()))), ("1000:100".into(), groups));
-    assert_eq!(user(&made(&launch(|spec| spec.as_root = true))), ("0:0".into(), None));
+    let dropped = Some(vec!["ALL".to_owned()]);
+    assert_eq!(user(&made(&launch(|_| ()))), ("1000:100".into(), groups, dropped));
+    assert_eq!(user(&made(&launch(|spec| spec.as_root = true))), ("0:0".into(), None, None));
 }
 
 #[test]
@@ -199,5 +200,8 @@ fn what_a_swarm_cannot_do_is_refused() {
     relative.stdout = "out".into();
     assert!(matches!(check(&relative, None), Err(ServiceError::Path { .. })));
     let no_image = launch(|spec| spec.image = None);
-    assert!(matches!(image(&no_image.spec, &SwarmConfig::new("c")), Err(ServiceError::NoImage)));
+    let mut config = SwarmConfig::new("c");
+    assert!(matches!(image(&no_image.spec, &config), Err(ServiceError::NoImage)));
+    config.default_image = Some("site/usual".into());
+    assert_eq!(image(&no_image.spec, &config).unwrap().full(), "site/usual:latest");
 }

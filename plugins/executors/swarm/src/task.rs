@@ -70,7 +70,11 @@ pub(crate) fn standing(task: Option<&Task>, stopped: bool, nodes: &Nodes) -> Sta
         _ if stopped && is_nowhere(task) => (ended_unrun(at), Some("stopped before it had a node".into())),
         TaskState::RUNNING => (State::Running, None),
         TaskState::COMPLETE => (State::Exited(exit(&container, stopped, at)), None),
-        TaskState::FAILED => (State::Exited(failed(&container, &status.err, stopped, at)), status.err),
+        TaskState::FAILED => {
+            let exit = failed(&container, &status.err, stopped, at);
+            let words = by_code(&exit).or(status.err);
+            (State::Exited(exit), words)
+        }
         TaskState::REJECTED => {
             let words = status.err.unwrap_or_else(|| "its node rejected it".into());
             let exit = Exit { could_not_launch: Some(words.clone()), ..exit(&container, stopped, at) };
@@ -129,6 +133,16 @@ fn failed(container: &ContainerStatus, err: &Option<String>, stopped: bool, at: 
         }
         _ => exit,
     }
+}
+
+/// Shells, and the init that may be a job's first process, say it by these codes.
+fn by_code(exit: &Exit) -> Option<String> {
+    let words = match (exit.code, &exit.could_not_launch) {
+        (Some(127), None) => "exit code 127: as a rule, its command was not found in the image",
+        (Some(126), None) => "exit code 126: as a rule, its command is there and may not be executed",
+        _ => return None,
+    };
+    Some(words.into())
 }
 
 fn gone(task: &Task, nodes: &Nodes) -> String {

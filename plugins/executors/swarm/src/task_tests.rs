@@ -77,6 +77,8 @@ fn what_never_started_says_why() {
     let words = "starting container failed: exec: no such file";
     let failed = end(of(&task(TaskState::FAILED, Some(words), Some(127)), false));
     assert_eq!((failed.code, failed.could_not_launch.as_deref()), (Some(127), Some(words)));
+    let by_init = of(&task(TaskState::FAILED, Some("task: non-zero exit (127)"), Some(127)), false);
+    assert!(by_init.message.unwrap().contains("not found"));
     let rejected = end(of(&task(TaskState::REJECTED, Some("No such image: x"), None), false));
     assert_eq!((rejected.code, rejected.could_not_launch.as_deref()), (None, Some("No such image: x")));
 }

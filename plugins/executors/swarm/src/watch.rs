@@ -189,10 +189,11 @@ fn note(
         if let Some(words) = down(&standing, &nodes) {
             standing.message = Some(words);
         }
-        if given_up(swarm, &standing, &nodes).is_some() && !entry.given_up {
-            entry.given_up = true;
+        let given_up = given_up(swarm, &standing, &nodes).is_some();
+        if given_up && !std::mem::replace(&mut entry.given_up, given_up) {
             swarm.reports.back();
         }
+        entry.given_up = given_up;
         if standing.state.is_end() {
             let first = !std::mem::replace(&mut entry.ending, true);
             entry.note(&standing);

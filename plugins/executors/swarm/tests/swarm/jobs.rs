@@ -49,7 +49,9 @@ async fn a_script_runs_as_its_user_with_the_best_shell_that_the_image_has() {
 #[ignore = "needs root, for an engine of its own"]
 async fn what_cannot_be_started_ends_with_the_reason() {
     let engine = swarm();
-    let mut scene = Scene::new(config(&engine));
+    let mut settings = config(&engine);
+    settings.init = false;
+    let mut scene = Scene::new(settings);
     let argv = |program: &str| Command::Argv(vec![program.to_owned()]);
     let missing = Mount {
         name: "data".into(),
@@ -73,6 +75,17 @@ async fn what_cannot_be_started_ends_with_the_reason() {
         let said = exit.could_not_launch.clone().unwrap_or_default();
         assert!(said.contains(words), "{words}: {exit:?}");
         assert_eq!(exit.code, code, "{exit:?}");
+    }
+    // An init starts at any rate, and tells by its code.
+    let mut scene = scene.again(config(&engine));
+    for (program, code, words) in
+        [("/no/such/program", 127, "not found"), (NOT_A_PROGRAM, 126, "may not be executed")]
+    {
+        let launch = scene.shell_with("", |spec| spec.command = argv(program));
+        scene.start(&launch).await;
+        let (exit, report) = scene.end(&launch).await;
+        assert_eq!(exit.code, Some(code));
+        assert!(report.message.as_ref().is_some_and(|said| said.contains(words)), "{report:?}");
     }
 }
 
