@@ -1,5 +1,7 @@
 //! The plugins that are built in: the only place that names them.
 
+mod docker;
+
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -25,7 +27,7 @@ pub fn known() -> KnownPlugins {
         Kind::new(&shipped::names(kind), &capabilities)
     };
     KnownPlugins {
-        executors: vec![local_keys(), fake_keys()],
+        executors: vec![local_keys(), docker::keys(), fake_keys()],
         scheduler: policies(PolicyKind::Scheduler),
         auth: policies(PolicyKind::Auth),
         watcher: policies(PolicyKind::Watcher),
@@ -109,6 +111,7 @@ pub async fn executor(config: &Config, executor: &ExecutorConfig) -> anyhow::Res
             let local = LocalExecutor::start(settings).await;
             Ok(Arc::new(local.with_context(|| format!("executor {:?} cannot be used", executor.name))?))
         }
+        "docker" => docker::executor(config, executor).await,
         "fake" => {
             let fake = FakeExecutor::new(fake(executor)?);
             Ok(Arc::new(fake.with_context(|| format!("executor {:?} cannot be used", executor.name))?))
