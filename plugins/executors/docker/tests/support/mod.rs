@@ -342,16 +342,21 @@ impl Drop for Berth {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             text.lines().map(str::to_owned).collect::<Vec<_>>()
         };
-        for (kind, remove) in [
-            (&["ps", "-a"][..], &["rm", "-f", "-v"][..]),
-            (&["network", "ls"][..], &["network", "rm"][..]),
-            (&["volume", "ls"][..], &["volume", "rm"][..]),
-        ] {
-            let all = list(kind);
-            if !all.is_empty() {
-                let words: Vec<&str> = remove.iter().copied().chain(all.iter().map(String::as_str)).collect();
-                let _ = self.engine.try_docker(&words);
+        // Twice: the executor's last request may still be on its way.
+        for _ in 0..2 {
+            for (kind, remove) in [
+                (&["ps", "-a"][..], &["rm", "-f", "-v"][..]),
+                (&["network", "ls"][..], &["network", "rm"][..]),
+                (&["volume", "ls"][..], &["volume", "rm"][..]),
+            ] {
+                let all = list(kind);
+                if !all.is_empty() {
+                    let words: Vec<&str> =
+                        remove.iter().copied().chain(all.iter().map(String::as_str)).collect();
+                    let _ = self.engine.try_docker(&words);
+                }
             }
+            std::thread::sleep(Duration::from_millis(300));
         }
     }
 }
