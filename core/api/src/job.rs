@@ -259,6 +259,10 @@ pub struct LogPart {
     /// Go on with what is written later, until the job ends.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
+    /// Only what was written from then on: RFC 3339, or a span before now such as `10m`. For running jobs, where
+    /// the executor knows when lines were written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 /// A change of a job, as the event stream tells it.

@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// # Errors
 /// When the server stays away or refuses, or nobody reads our output any more.
 pub async fn whole_stream(client: Client, job: String, mut sink: Sink) -> anyhow::Result<()> {
-    let part = LogPart { stream: Some(sink.stream().name().to_owned()), tail_bytes: None, follow: true };
+    let part = LogPart { stream: Some(sink.stream().name().to_owned()), follow: true, ..LogPart::default() };
     // Every byte is passed on once, however often the connection has to be made anew.
     let mut passed = 0;
     let mut away = Away::default();

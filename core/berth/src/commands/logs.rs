@@ -32,6 +32,10 @@ pub struct LogsArgs {
     /// Only so many bytes from the end: 4096, 64K
     #[arg(short = 'c', long, value_name = "SIZE", value_parser = berth_model::parse_bytes)]
     bytes: Option<u64>,
+    /// Only what was written from then on: 10m, or 2030-01-31T09:00:00Z; for running jobs, where the executor
+    /// knows the times
+    #[arg(long, value_name = "WHEN", conflicts_with_all = ["tail", "bytes"])]
+    since: Option<String>,
     /// Standard error instead of standard output
     #[arg(short, long)]
     stderr: bool,
@@ -51,9 +55,9 @@ impl LogsArgs {
         let stream = if self.stderr { Stream::Stderr } else { Stream::Stdout };
         let mut sink = Sink::new(stream, form).onto_stdout();
         let name = Some(stream.name().to_owned());
-        let mut part = LogPart { stream: name, tail_bytes: self.bytes, follow: self.follow };
+        let mut part = LogPart { stream: name, tail_bytes: self.bytes, follow: self.follow, since: self.since.clone() };
         match self.tail {
-            None if self.follow && self.bytes.is_none() => whole_stream(client, self.job, sink).await?,
+            None if self.follow && self.bytes.is_none() && part.since.is_none() => whole_stream(client, self.job, sink).await?,
             None => copy(&client, &self.job, &part, &mut sink).await?,
             Some(lines) => {
                 let end = last_lines(&client, &self.job, &part, lines).await?;

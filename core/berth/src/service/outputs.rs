@@ -8,12 +8,12 @@ use berth_executor_api::{
     LogQuery, Stream,
     files::{self, FileError},
 };
-use berth_model::{AttemptName, JobRef, Submission};
+use berth_model::{AttemptName, JobRef, Submission, UtcMs};
 use berth_server::{ByteStream, Caller};
 use futures::StreamExt;
 
 use super::{Service, access, failures, rows};
-use crate::daemon::places;
+use crate::daemon::{now, places};
 
 /// The most entries of a directory that are shown.
 const MOST_ENTRIES: usize = 100_000;
@@ -36,12 +36,29 @@ impl Service {
             true => self.begun(who, job, found).await?,
             false => found,
         };
+        if query.since.is_some() {
+            self.can_tell_since(&found, job)?;
+        }
         if found.moving.state.kind().is_active()
             && let Some(stream) = self.live_logs(&found, query).await?
         {
             return Ok(stream);
         }
         self.kept_logs(&found, query).await
+    }
+
+    /// Files do not know when their lines were written.
+    fn can_tell_since(&self, found: &LiveJob, job: JobRef) -> Result<(), ErrorBody> {
+        let executor = self.daemon.registry.get(&found.executor);
+        let able = executor.is_some_and(|executor| executor.description().capabilities.logs_since);
+        let words = match (able, found.moving.state.kind().is_active()) {
+            (true, true) => return Ok(()),
+            (true, false) => format!("job {job} does not run; what is kept of its output has no times"),
+            (false, _) => {
+                format!("executor {} does not know when what part of a log was written", found.executor)
+            }
+        };
+        Err(ErrorBody::new(ErrorCode::Unable, words))
     }
 
     /// Waits until a job writes, or never will.
@@ -173,7 +190,18 @@ fn log_query(part: &LogPart) -> Result<LogQuery, ErrorBody> {
             return Err(ErrorBody::new(ErrorCode::Invalid, words));
         }
     };
-    Ok(LogQuery { stream, tail_bytes: part.tail_bytes, follow: part.follow, since: None })
+    let since = part.since.as_deref().map(since).transpose()?;
+    Ok(LogQuery { stream, tail_bytes: part.tail_bytes, follow: part.follow, since })
+}
+
+/// An instant, or a span before now.
+fn since(text: &str) -> Result<UtcMs, ErrorBody> {
+    let ago = |span: Duration| UtcMs(now().0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(0)));
+    let at = text.parse::<UtcMs>().ok();
+    at.or_else(|| berth_model::parse_duration(text).ok().map(ago)).ok_or_else(|| {
+        let words = format!("since: {text:?} is no instant; write 2030-01-31T18:00:00Z, or a span such as 10m");
+        ErrorBody::new(ErrorCode::Invalid, words)
+    })
 }
 
 fn bytes_of(stream: files::FileStream) -> ByteStream {

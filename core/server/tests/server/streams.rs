@@ -142,7 +142,7 @@ async fn parts_of_a_log_are_given_as_asked() {
     let server = Running::start().await;
     let client = server.client().await;
     client.submit(&job("one")).await.unwrap();
-    let part = LogPart { stream: Some("stderr".into()), tail_bytes: Some(5), follow: false };
+    let part = LogPart { stream: Some("stderr".into()), tail_bytes: Some(5), follow: false, since: None };
     let log: Vec<_> = client.logs("1", &part).await.unwrap().try_collect().await.unwrap();
     assert_eq!(log.concat(), b"of 1\n");
 }
