@@ -114,7 +114,7 @@ impl Daemon {
             held: Vec::new(),
             held_until: None,
             forgotten: BTreeMap::new(),
-            ended_at: None,
+            last_ends: [None; 2],
         };
         let turning = tokio::spawn(turn.run(messages, host_events, stopped));
         let started = now();

@@ -30,7 +30,8 @@ const PLAN_AT_ONCE: Duration = Duration::from_millis(1);
 /// How long changes may wait for others where nobody outside waits for them.
 const HELD_AT_MOST: Duration = Duration::from_millis(1);
 
-/// The same while jobs end all the time: the last end but one is no older than this.
+/// The same while jobs end all the time: the last two ends are no older than this. Who runs one job after
+/// the other does not wait for it.
 const HELD_IN_FLOW: Duration = Duration::from_millis(5);
 
 /// How long to wait before a transaction that failed is tried again.
@@ -66,8 +67,8 @@ pub struct Turn {
     pub(super) held_until: Option<Instant>,
     /// What executors may forget once the held changes are durable.
     pub(super) forgotten: BTreeMap<String, Vec<AttemptName>>,
-    /// When a job ended last.
-    pub(super) ended_at: Option<Instant>,
+    /// When the last two jobs ended, the later one first.
+    pub(super) last_ends: [Option<Instant>; 2],
 }
 
 /// What a turn takes in.
@@ -183,7 +184,8 @@ impl Turn {
     /// Sets how long what is held may wait, where it is not set yet.
     fn hold(&mut self) {
         let now = Instant::now();
-        let in_flow = self.ended_at.is_some_and(|at| now.duration_since(at) <= HELD_IN_FLOW);
+        let [_, last_but_one] = self.last_ends;
+        let in_flow = last_but_one.is_some_and(|at| now.duration_since(at) <= HELD_IN_FLOW);
         let longest = if in_flow { HELD_IN_FLOW } else { HELD_AT_MOST };
         self.held_until.get_or_insert(now + longest);
     }
@@ -225,7 +227,8 @@ impl Turn {
                 Change::Added { job, submission } => self.launches.remember(job.id, submission),
                 Change::Updated { job, now } if now.state.kind().is_end() => {
                     self.launches.forget(*job);
-                    self.ended_at = Some(Instant::now());
+                    let [last, _] = self.last_ends;
+                    self.last_ends = [Some(Instant::now()), last];
                 }
                 _ => {}
             }
