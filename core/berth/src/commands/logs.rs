@@ -55,9 +55,12 @@ impl LogsArgs {
         let stream = if self.stderr { Stream::Stderr } else { Stream::Stdout };
         let mut sink = Sink::new(stream, form).onto_stdout();
         let name = Some(stream.name().to_owned());
-        let mut part = LogPart { stream: name, tail_bytes: self.bytes, follow: self.follow, since: self.since.clone() };
+        let mut part =
+            LogPart { stream: name, tail_bytes: self.bytes, follow: self.follow, since: self.since.clone() };
         match self.tail {
-            None if self.follow && self.bytes.is_none() && part.since.is_none() => whole_stream(client, self.job, sink).await?,
+            None if self.follow && self.bytes.is_none() && part.since.is_none() => {
+                whole_stream(client, self.job, sink).await?
+            }
             None => copy(&client, &self.job, &part, &mut sink).await?,
             Some(lines) => {
                 let end = last_lines(&client, &self.job, &part, lines).await?;

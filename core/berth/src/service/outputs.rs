@@ -199,7 +199,8 @@ fn since(text: &str) -> Result<UtcMs, ErrorBody> {
     let ago = |span: Duration| UtcMs(now().0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(0)));
     let at = text.parse::<UtcMs>().ok();
     at.or_else(|| berth_model::parse_duration(text).ok().map(ago)).ok_or_else(|| {
-        let words = format!("since: {text:?} is no instant; write 2030-01-31T18:00:00Z, or a span such as 10m");
+        let words =
+            format!("since: {text:?} is no instant; write 2030-01-31T18:00:00Z, or a span such as 10m");
         ErrorBody::new(ErrorCode::Invalid, words)
     })
 }
