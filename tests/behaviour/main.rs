@@ -6,6 +6,7 @@
 mod harness;
 
 mod arrays;
+mod containers;
 mod control;
 mod dependencies;
 mod events;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 /// A configuration for one test.
 pub struct Setup {
     folder: PathBuf,
+    /// The cluster's name; back ends that tests share tell clusters apart by it.
+    pub cluster: String,
     /// The folder of the server's state.
     pub state: PathBuf,
     /// The CPUs that may be allocated.
@@ -25,6 +27,7 @@ impl Setup {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            cluster: "berth-t".into(),
             state: folder.join("state"),
             cpus: 4,
             memory: "4G",
@@ -47,11 +50,11 @@ impl Setup {
 
     /// The file.
     pub(super) fn text(&self) -> String {
-        let Self { folder, state, cpus, memory, executors, server, jobs, more } = self;
+        let Self { folder, cluster, state, cpus, memory, executors, server, jobs, more } = self;
         let local = format!("[executors.local]\ncpus = {cpus}\nmemory = {memory:?}\n");
         let executors = if executors.is_empty() { &local } else { executors };
         format!(
-            "[cluster]\nname = \"berth-t\"\nstate = {state:?}\n\
+            "[cluster]\nname = {cluster:?}\nstate = {state:?}\n\
              [server]\nsocket = {socket:?}\nsocket-mode = \"0666\"\n{server}\n\
              [jobs]\ndirectory = {directory:?}\n{jobs}\n{executors}\n{more}\n",
             socket = folder.join("s"),

@@ -1,6 +1,7 @@
 //! The plugins that are built in: the only place that names them.
 
 mod docker;
+mod swarm;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub fn known() -> KnownPlugins {
         Kind::new(&shipped::names(kind), &capabilities)
     };
     KnownPlugins {
-        executors: vec![local_keys(), docker::keys(), fake_keys()],
+        executors: vec![local_keys(), docker::keys(), swarm::keys(), fake_keys()],
         scheduler: policies(PolicyKind::Scheduler),
         auth: policies(PolicyKind::Auth),
         watcher: policies(PolicyKind::Watcher),
@@ -112,6 +113,7 @@ pub async fn executor(config: &Config, executor: &ExecutorConfig) -> anyhow::Res
             Ok(Arc::new(local.with_context(|| format!("executor {:?} cannot be used", executor.name))?))
         }
         "docker" => docker::executor(config, executor).await,
+        "swarm" => swarm::executor(config, executor),
         "fake" => {
             let fake = FakeExecutor::new(fake(executor)?);
             Ok(Arc::new(fake.with_context(|| format!("executor {:?} cannot be used", executor.name))?))

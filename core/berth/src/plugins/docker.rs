@@ -208,11 +208,11 @@ fn settings(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<Docker
     Ok(docker)
 }
 
-fn whole<T: TryFrom<i64>>(own: &Own, key: &str) -> Option<T> {
+pub(super) fn whole<T: TryFrom<i64>>(own: &Own, key: &str) -> Option<T> {
     own.whole(key).and_then(|number| T::try_from(number).ok())
 }
 
-fn list(table: &Value, key: &str) -> Option<Vec<String>> {
+pub(super) fn list(table: &Value, key: &str) -> Option<Vec<String>> {
     let all = table.get(key)?.as_array()?;
     Some(all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
@@ -255,7 +255,7 @@ fn images(table: &Value) -> anyhow::Result<ImageSettings> {
     })
 }
 
-fn logins(table: Option<&Value>) -> anyhow::Result<BTreeMap<String, RegistryLogin>> {
+pub(super) fn logins(table: Option<&Value>) -> anyhow::Result<BTreeMap<String, RegistryLogin>> {
     let one = |(host, login): (&String, &Value)| {
         let text = |key: &str| login.get(key).and_then(Value::as_str);
         let known = login

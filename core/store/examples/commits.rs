@@ -1,4 +1,4 @@
-//! How fast the SQLite store is: `cargo run --release -p berth-store --example throughput [JOBS] [FOLDER]`.
+//! How fast the SQLite store is: `cargo run --release -p berth-store --example commits [JOBS] [FOLDER]`.
 //!
 //! Every commit is durable (`synchronous=FULL`). The processor time is that of the whole process, building
 //! the batches left out where it says "writer".

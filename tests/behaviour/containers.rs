@@ -1,0 +1,128 @@
+//! Jobs in containers of a real Docker Engine, through the daemon and the command line.
+
+use std::time::Duration;
+
+use berth_api::{Controls, Piece, Submit};
+use berth_testbed::{Engine, IMAGE_BASH, IMAGE_PLAIN, docker_engine};
+
+use crate::harness::{Berth, eventually, is_root, sh};
+
+/// A Berth whose jobs run in containers, and the engine. What it leaves there is removed when the test ends.
+struct Site {
+    berth: Berth,
+    engine: Engine,
+    cluster: String,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let engine = docker_engine();
+        let cluster = format!("bt{}", std::process::id());
+        let (host, name) = (engine.host(), cluster.clone());
+        let berth = Berth::with(|setup| {
+            setup.cluster = name;
+            // The tests' own user may be root.
+            setup.more = "[auth]\npolicy = \"local\"\n[auth.settings]\nallow-root-jobs = true\n".into();
+            setup.executors = format!("[executors.docker]\nengine = {host:?}\ncpus = 4\nmemory = \"4G\"\n");
+        })
+        .await;
+        Self { berth, engine, cluster }
+    }
+
+    async fn submit(&self, image: &str, script: &str) -> u64 {
+        self.berth.submit_job(Submit { image: Some(image.into()), root: is_root(), ..sh(script) }).await
+    }
+
+    fn containers(&self) -> Vec<String> {
+        let filter = format!("label=berth.cluster={}", self.cluster);
+        let list = self.engine.docker(&["ps", "-aq", "--filter", &filter]);
+        list.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Otherwise what is removed here could be made again.
+        self.berth.kill_dash_9();
+        let containers = self.containers();
+        if !containers.is_empty() {
+            let all = containers.iter().map(String::as_str);
+            self.engine.try_docker(&["rm", "-f"].into_iter().chain(all).collect::<Vec<_>>());
+        }
+        let filter = format!("label=berth.cluster={}", self.cluster);
+        let networks = self.engine.docker(&["network", "ls", "-q", "--filter", &filter]);
+        for network in networks.lines() {
+            self.engine.try_docker(&["network", "rm", network]);
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker Engine"]
+async fn run_follows_a_container_and_has_its_code() {
+    let site = Site::start().await;
+    let script = "echo job $BERTH_JOB_ID as $(id -u); echo bad >&2; exit 3";
+    let root = is_root().then_some("--root");
+    let args = ["run", "--image", IMAGE_PLAIN].into_iter().chain(root).chain(["--", "sh", "-c", script]);
+    let said = site.berth.cli(args).await;
+    let uid = nix::unistd::getuid();
+    assert_eq!((said.code, said.out.as_str()), (3, format!("job 1 as {uid}\n").as_str()), "{said:?}");
+    assert!(said.err.contains("bad"), "{said:?}");
+    eventually("the container is removed", async || site.containers().is_empty()).await;
+    assert_eq!(site.berth.log(1).await, format!("job 1 as {uid}\n"), "the log outlives the container");
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker Engine"]
+async fn a_program_runs_beside_a_job_in_its_container() {
+    let site = Site::start().await;
+    let job = site.submit(IMAGE_PLAIN, "echo here > /tmp/inside; exec sleep 600").await;
+    site.berth.wait_for(job, "running").await;
+    let argv = ["sh", "-c", "while [ ! -e /tmp/inside ]; do sleep 0.1; done; cat /tmp/inside -; exit 7"];
+    let client = site.berth.client();
+    let (mut input, mut output) =
+        client.exec(&job.to_string(), &argv.map(str::to_owned), false).await.unwrap();
+    assert!(input.send("said").await && input.end().await);
+    let mut came = Vec::new();
+    let code = loop {
+        match output.next().await.unwrap() {
+            Piece::Bytes(bytes) => came.extend_from_slice(&bytes),
+            Piece::Exit(code) => break code,
+            Piece::End => panic!("it ended without a code"),
+        }
+    };
+    assert_eq!((String::from_utf8(came).unwrap().as_str(), code), ("here\nsaid", 7));
+    let stats = site.berth.json(["stats", &job.to_string()]).await;
+    assert!(stats[0]["memory_bytes"].as_u64().unwrap() > 0, "{stats}");
+    site.berth.done(Controls::Kill, job).await;
+    assert_eq!(site.berth.end_of(job).await.state, "killed");
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker Engine"]
+async fn containers_outlive_a_killed_daemon_and_run_once() {
+    let mut site = Site::start().await;
+    let job = site.submit(IMAGE_BASH, "echo begun; while [ ! -e go ]; do sleep 0.1; done; echo done").await;
+    site.berth.wait_for(job, "running").await;
+    site.berth.kill_dash_9();
+    let begun = site.berth.path(&format!("jobs/0/{job}"));
+    std::fs::write(begun.join("go"), "").unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    site.berth.start_again().await;
+    let row = site.berth.succeeds(job).await;
+    assert_eq!(row.exit_code, Some(0));
+    assert_eq!(site.berth.log(job).await, "begun\ndone\n", "it ran once, and its log is whole");
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker Engine"]
+async fn what_the_engine_has_not_got_is_said() {
+    let site = Site::start().await;
+    let none = site.berth.submit_job(Submit { root: is_root(), ..sh("true") }).await;
+    let row = site.berth.end_of(none).await;
+    assert!(row.state == "failed" && format!("{:?}", row.cause).contains("names no image"), "{row:?}");
+    let job = site.submit(IMAGE_PLAIN, "true").await;
+    site.berth.succeeds(job).await;
+    let said = site.berth.cli(["exec", &job.to_string(), "true"]).await;
+    assert!(said.refused(4).contains("does not run"));
+}
