@@ -245,8 +245,15 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_berth_goes_on_when_ther
             Err(other) => panic!("{other}"),
         }
     };
-    assert_eq!(refused.code, ErrorCode::UnknownOutcome, "it was on its way when the disk was full");
-    for part in ["no room is left for", "free some space", "look before you ask for it again"] {
+    // The end of what ran may have met the full disk first; then this was not taken in.
+    let words = match refused.code {
+        ErrorCode::UnknownOutcome => {
+            vec!["no room is left for", "free some space", "look before you ask for it again"]
+        }
+        _ => vec!["no room is left for", "free some space"],
+    };
+    assert!(matches!(refused.code, ErrorCode::UnknownOutcome | ErrorCode::Unavailable), "{refused:?}");
+    for part in words {
         assert!(refused.message.contains(part), "{part}: {refused}");
     }
     let later = berth.client().submit(&sh("true")).await.unwrap_err();
