@@ -81,7 +81,7 @@ impl<S: Scheduler> Host<S> {
     /// Jobs that became eligible or changed.
     pub fn submit(&mut self, jobs: impl IntoIterator<Item = JobBuilder>) {
         let jobs: Vec<_> = jobs.into_iter().map(JobBuilder::build).collect();
-        self.books.pending.extend(jobs.iter().map(|job| (job.id, job.clone())));
+        self.books.pending.extend(jobs.iter().map(|job| (job.id, *job)));
         self.tell(|policy| policy.pending(jobs));
     }
 
@@ -185,7 +185,7 @@ impl<S: Scheduler> Host<S> {
         if told.count == 0 {
             self.withdraw([job]);
         } else {
-            let told = told.clone();
+            let told = *told;
             self.tell(|policy| policy.pending(vec![told]));
         }
     }
