@@ -3,64 +3,14 @@
 use std::time::Duration;
 
 use berth_api::{Controls, Piece, Submit};
-use berth_testbed::{Engine, IMAGE_BASH, IMAGE_PLAIN, docker_engine};
+use berth_testbed::{IMAGE_BASH, IMAGE_PLAIN};
 
-use crate::harness::{Berth, eventually, is_root, sh};
-
-/// A Berth whose jobs run in containers, and the engine. What it leaves there is removed when the test ends.
-struct Site {
-    berth: Berth,
-    engine: Engine,
-    cluster: String,
-}
-
-impl Site {
-    async fn start() -> Self {
-        let engine = docker_engine();
-        let cluster = format!("bt{}", std::process::id());
-        let (host, name) = (engine.host(), cluster.clone());
-        let berth = Berth::with(|setup| {
-            setup.cluster = name;
-            // The tests' own user may be root.
-            setup.more = "[auth]\npolicy = \"local\"\n[auth.settings]\nallow-root-jobs = true\n".into();
-            setup.executors = format!("[executors.docker]\nengine = {host:?}\ncpus = 4\nmemory = \"4G\"\n");
-        })
-        .await;
-        Self { berth, engine, cluster }
-    }
-
-    async fn submit(&self, image: &str, script: &str) -> u64 {
-        self.berth.submit_job(Submit { image: Some(image.into()), root: is_root(), ..sh(script) }).await
-    }
-
-    fn containers(&self) -> Vec<String> {
-        let filter = format!("label=berth.cluster={}", self.cluster);
-        let list = self.engine.docker(&["ps", "-aq", "--filter", &filter]);
-        list.lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        // Otherwise what is removed here could be made again.
-        self.berth.kill_dash_9();
-        let containers = self.containers();
-        if !containers.is_empty() {
-            let all = containers.iter().map(String::as_str);
-            self.engine.try_docker(&["rm", "-f"].into_iter().chain(all).collect::<Vec<_>>());
-        }
-        let filter = format!("label=berth.cluster={}", self.cluster);
-        let networks = self.engine.docker(&["network", "ls", "-q", "--filter", &filter]);
-        for network in networks.lines() {
-            self.engine.try_docker(&["network", "rm", network]);
-        }
-    }
-}
+use crate::harness::{Containers, DEADLINE, Terminal, eventually, is_root, sh};
 
 #[tokio::test]
 #[ignore = "needs a Docker Engine"]
 async fn run_follows_a_container_and_has_its_code() {
-    let site = Site::start().await;
+    let site = Containers::start().await;
     let script = "echo job $BERTH_JOB_ID as $(id -u); echo bad >&2; exit 3";
     let root = is_root().then_some("--root");
     let args = ["run", "--image", IMAGE_PLAIN].into_iter().chain(root).chain(["--", "sh", "-c", script]);
@@ -75,7 +25,7 @@ async fn run_follows_a_container_and_has_its_code() {
 #[tokio::test]
 #[ignore = "needs a Docker Engine"]
 async fn a_program_runs_beside_a_job_in_its_container() {
-    let site = Site::start().await;
+    let site = Containers::start().await;
     let job = site.submit(IMAGE_PLAIN, "echo here > /tmp/inside; exec sleep 600").await;
     site.berth.wait_for(job, "running").await;
     let argv = ["sh", "-c", "while [ ! -e /tmp/inside ]; do sleep 0.1; done; cat /tmp/inside -; exit 7"];
@@ -100,8 +50,27 @@ async fn a_program_runs_beside_a_job_in_its_container() {
 
 #[tokio::test]
 #[ignore = "needs a Docker Engine"]
+async fn a_program_beside_a_job_sees_the_terminal_as_large_as_it_is_and_becomes() {
+    let site = Containers::start().await;
+    let job = site.submit(IMAGE_PLAIN, "exec sleep 600").await;
+    site.berth.wait_for(job, "running").await;
+    let script = "for size in '30 100' '41 123'; do
+        until [ \"$(stty size 2>&1)\" = \"$size\" ]; do sleep 0.1; done; echo it has $size; done; exit 7";
+    let terminal = Terminal::open(100, 30);
+    let mut exec = terminal.run(site.berth.command(["exec", &job.to_string(), "sh", "-c", script]));
+    terminal.says("it has 30 100").await;
+    terminal.resize(123, 41, &exec);
+    terminal.says("it has 41 123").await;
+    let status = tokio::time::timeout(DEADLINE, exec.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(7), "{}", terminal.drawn());
+    site.berth.done(Controls::Kill, job).await;
+    assert_eq!(site.berth.end_of(job).await.state, "killed");
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker Engine"]
 async fn containers_outlive_a_killed_daemon_and_run_once() {
-    let mut site = Site::start().await;
+    let mut site = Containers::start().await;
     let job = site.submit(IMAGE_BASH, "echo begun; while [ ! -e go ]; do sleep 0.1; done; echo done").await;
     site.berth.wait_for(job, "running").await;
     site.berth.kill_dash_9();
@@ -117,7 +86,7 @@ async fn containers_outlive_a_killed_daemon_and_run_once() {
 #[tokio::test]
 #[ignore = "needs a Docker Engine"]
 async fn what_the_engine_has_not_got_is_said() {
-    let site = Site::start().await;
+    let site = Containers::start().await;
     let none = site.berth.submit_job(Submit { root: is_root(), ..sh("true") }).await;
     let row = site.berth.end_of(none).await;
     assert!(row.state == "failed" && format!("{:?}", row.cause).contains("names no image"), "{row:?}");

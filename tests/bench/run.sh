@@ -2,14 +2,15 @@
 # Measures Berth beside xargs, bare processes, HyperQueue, bare SQLite commits and a native policy, and prints
 # one table. About five minutes, once it is built; it wants the machine for itself.
 #
-#   tests/bench/run.sh [PART…]          parts: tasks submissions latency throughput plans deep
+#   tests/bench/run.sh [PART…]          parts: tasks submissions latency throughput plans containers deep
 #   BERTH_BENCH_FULL=1 tests/bench/run.sh    longer, with a million pending jobs
 #   BERTH_BENCH_DIR=/on/a/disk               where its files go; /var/tmp where it is not set
 #
 # Where many files were removed on the same disk in the last five minutes, tasks are slower on ext4: so leave
 # some time between two runs.
 #
-# Needs cargo, a C compiler and python3. HyperQueue comes from PyPI; without it its line says so.
+# Needs cargo, a C compiler and python3. HyperQueue comes from PyPI, containers need a Docker Engine; without
+# them their lines say so.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -40,6 +41,14 @@ if [ $# -eq 0 ] || [[ "$wanted" == *" tasks "* ]]; then
         export BERTH_BENCH_PYTHON="$venv/v/bin/python"
     else
         echo "hyperqueue could not be installed: $(tail -n 1 "$venv/log")" >&2
+    fi
+fi
+if [ $# -eq 0 ] || [[ "$wanted" == *" containers "* ]]; then
+    if engine=$(tests/testbed/docker.sh up 2>"$venv/log"); then
+        BERTH_BENCH_ENGINE=$(sed -n 's/^ENGINE=//p' <<<"$engine")
+        export BERTH_BENCH_ENGINE
+    else
+        echo "no Docker Engine: $(tail -n 1 "$venv/log")" >&2
     fi
 fi
 

@@ -1,6 +1,12 @@
 //! People who send jobs, kill some and run some again, while Berth comes and goes.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use berth_api::{Client, ClientError, ControlRequest, ControlResult, Controls, Submit, Target};
 use tokio::{sync::Semaphore, task::JoinHandle, time::sleep};
@@ -15,10 +21,20 @@ pub const ENDLESS: &str = "endless";
 #[derive(Clone)]
 pub struct Site {
     pub target: Target,
-    /// Every execution adds a line to it.
-    pub trace: PathBuf,
+    /// The file, in a shell's words, to which every execution adds a line.
+    pub trace: String,
+    /// What all jobs have in common.
+    pub base: Submit,
     /// One for each submission.
     pub permits: Arc<Semaphore>,
+    /// How many promises there are by now.
+    pub promised: Arc<AtomicUsize>,
+}
+
+impl Site {
+    pub fn promised(&self) -> usize {
+        self.promised.load(Ordering::Relaxed)
+    }
 }
 
 /// Something that Berth has acknowledged.
@@ -75,6 +91,7 @@ impl Person {
                 2 => self.again().await,
                 _ => self.single().await,
             };
+            self.site.promised.fetch_add(usize::from(promise.is_some()), Ordering::Relaxed);
             promises.extend(promise);
         }
     }
@@ -82,10 +99,14 @@ impl Person {
     /// A job that leaves its trace, takes a moment, and exits with this code.
     fn job(&mut self, code: &str) -> Submit {
         let moment = self.chance.below(120);
-        let trace = self.site.trace.display();
-        let line = format!("echo \"$BERTH_JOB_ID $BERTH_ATTEMPT\" >> {trace}");
-        let cpus = Some("500m".to_owned());
-        Submit { cpus, ..sh(&format!("{line}; sleep 0.{moment:03}; exit {code}")) }
+        self.traced(&format!("sleep 0.{moment:03}; exit {code}"))
+    }
+
+    /// A job that leaves its trace and goes on with this.
+    fn traced(&self, script: &str) -> Submit {
+        let Site { trace, base, .. } = &self.site;
+        let script = format!("echo \"$BERTH_JOB_ID $BERTH_ATTEMPT\" >> {trace}; {script}");
+        Submit { command: sh(&script).command, cpus: Some("500m".into()), ..base.clone() }
     }
 
     async fn single(&mut self) -> Option<Promise> {
@@ -103,9 +124,7 @@ impl Person {
 
     /// A job that never ends by itself, and is killed.
     async fn killed(&mut self) -> Option<Promise> {
-        let trace = self.site.trace.display();
-        let job = sh(&format!("echo \"$BERTH_JOB_ID $BERTH_ATTEMPT\" >> {trace}; exec sleep 1000"));
-        let job = Submit { name: Some(ENDLESS.into()), cpus: Some("500m".into()), ..job };
+        let job = Submit { name: Some(ENDLESS.into()), ..self.traced("exec sleep 1000") };
         let id = self.submit(&job).await?;
         sleep(Duration::from_millis(self.chance.below(200))).await;
         // Asking twice is no error, so it is asked until there is an answer.

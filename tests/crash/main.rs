@@ -15,19 +15,14 @@ mod load;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use berth_api::{Client, Submit};
+use berth_testbed::IMAGE_PLAIN;
 use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{
     chance::Chance,
-    harness::{Berth, DEADLINE, sh},
+    harness::{Berth, Containers, DEADLINE, eventually, in_container, sh},
     load::{Load, Site},
 };
-
-/// The longest that a server lives, from its start on: often it is killed before it is ready.
-const LONGEST_LIFE_MS: u64 = 600;
-
-/// What is sent for each life of a server, so that there is load at every moment and the queue stays short.
-const SENT_PER_LIFE: usize = 16;
 
 fn rounds() -> usize {
     std::env::var("BERTH_CRASH_ROUNDS")
@@ -36,28 +31,79 @@ fn rounds() -> usize {
 
 #[tokio::test]
 async fn killed_at_random_moments_berth_runs_every_job_exactly_once() {
-    let (rounds, mut chance) = (rounds(), Chance::from_environment());
-    println!("{rounds} rounds; BERTH_CRASH_SEED={} repeats them", chance.seed());
-    let mut berth = Berth::with(|setup| setup.jobs = "grace = \"500ms\"".into()).await;
-    let site =
-        Site { target: berth.target(), trace: berth.path("trace"), permits: Arc::new(Semaphore::new(0)) };
-    let loads: Vec<Load> = (0..4).map(|_| Load::start(&site, chance.split())).collect();
-    for _ in 0..rounds {
-        site.permits.add_permits(SENT_PER_LIFE);
-        sleep(Duration::from_millis(chance.below(LONGEST_LIFE_MS))).await;
-        berth.kill_dash_9();
-        berth.spawn_server();
+    let mut berth = Berth::with(|setup| setup.jobs = GRACE.into()).await;
+    let site = Site {
+        target: berth.target(),
+        trace: berth.path("trace").display().to_string(),
+        base: Submit::default(),
+        permits: Arc::new(Semaphore::new(0)),
+        promised: Arc::default(),
+    };
+    let storm = Storm { rounds: rounds(), sent_per_life: 16, longest_life: Duration::from_millis(600) };
+    storm.breaks_over(&mut berth, &site).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker Engine"]
+async fn killed_at_random_moments_berth_runs_every_container_exactly_once() {
+    let mut containers = Containers::with(|setup| setup.jobs = GRACE.into()).await;
+    let site = Site {
+        target: containers.berth.target(),
+        trace: "\"$BERTH_JOB_DIR/trace\"".into(),
+        base: in_container(IMAGE_PLAIN, Submit::default()),
+        permits: Arc::new(Semaphore::new(0)),
+        promised: Arc::default(),
+    };
+    // An engine takes a second or so for a container, so that lives are longer and fewer.
+    let rounds = rounds().div_ceil(10);
+    let storm = Storm { rounds, sent_per_life: 8, longest_life: Duration::from_millis(4000) };
+    storm.breaks_over(&mut containers.berth, &site).await;
+    eventually("no container of a job that is over stays behind", async || {
+        containers.containers().is_empty()
+    })
+    .await;
+}
+
+/// How long jobs have to end when they are killed.
+const GRACE: &str = "grace = \"500ms\"";
+
+/// How a server dies again and again.
+struct Storm {
+    rounds: usize,
+    /// What is sent for each life, so that there is load at every moment and the queue stays short.
+    sent_per_life: usize,
+    /// From its start on: often it is killed before it is ready.
+    longest_life: Duration,
+}
+
+impl Storm {
+    /// Kills the server so often under load, and then checks all that ran.
+    async fn breaks_over(&self, berth: &mut Berth, site: &Site) {
+        let mut chance = Chance::from_environment();
+        println!("{} rounds; BERTH_CRASH_SEED={} repeats them", self.rounds, chance.seed());
+        let loads: Vec<Load> = (0..4).map(|_| Load::start(site, chance.split())).collect();
+        let longest = u64::try_from(self.longest_life.as_millis()).unwrap();
+        let wanted = self.rounds * self.sent_per_life / 4;
+        let mut lives = 0;
+        // A busy machine keeps fewer promises in a life, and gets more lives.
+        while lives < self.rounds || (site.promised() <= wanted && lives < 5 * self.rounds) {
+            lives += 1;
+            site.permits.add_permits(self.sent_per_life);
+            sleep(Duration::from_millis(chance.below(longest))).await;
+            berth.kill_dash_9();
+            berth.spawn_server();
+        }
+        berth.ready().await.unwrap();
+        let mut promises = Vec::new();
+        for load in loads {
+            promises.extend(load.stop().await);
+        }
+        check::kill_endless_jobs(berth).await;
+        check::all_jobs_end(berth).await;
+        let counted = check::check(berth, &promises).await;
+        println!("{} promises kept, {counted} executions counted", promises.len());
+        assert!(promises.len() > wanted, "there was load: {}", promises.len());
     }
-    berth.ready().await.unwrap();
-    let mut promises = Vec::new();
-    for load in loads {
-        promises.extend(load.stop().await);
-    }
-    check::kill_endless_jobs(&berth).await;
-    check::all_jobs_end(&berth).await;
-    let counted = check::check(&berth, &promises).await;
-    println!("{} promises kept, {} executions counted", promises.len(), counted);
-    assert!(promises.len() > rounds * 4, "there was load: {}", promises.len());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "only tests use it")]
 
+mod containers;
 mod daemon;
 mod http;
 mod jobs;
@@ -24,6 +25,7 @@ use std::{
 use berth_api::{Client, ClientError, Target};
 
 pub use self::{
+    containers::{Containers, in_container},
     daemon::Daemon,
     http::{free_port, over_tcp},
     jobs::{argv, is_over, sh},

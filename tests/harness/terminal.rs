@@ -11,7 +11,7 @@ use std::{
 use nix::pty::{Winsize, openpty};
 use rustix::{
     io::{FdFlags, fcntl_setfd},
-    termios::{InputModes, LocalModes, OutputModes, tcgetattr},
+    termios::{InputModes, LocalModes, OutputModes, tcgetattr, tcsetwinsize},
 };
 use tokio::process::{Child, Command};
 
@@ -53,6 +53,15 @@ impl Terminal {
         let side = || Stdio::from(self.inside.try_clone().unwrap());
         command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side()).kill_on_drop(true);
         command.spawn().unwrap()
+    }
+
+    /// Makes it this large, and tells the program in it.
+    pub fn resize(&self, columns: u16, rows: u16, program: &Child) {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.inside, size).unwrap();
+        // It is not its session's terminal, so that the kernel tells it nothing.
+        let pid = rustix::process::Pid::from_raw(program.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::WINCH).unwrap();
     }
 
     /// Presses keys.

@@ -7,13 +7,14 @@
 #       --worker  ... that a second engine has joined, as another node
 #       --disk    keep its data on a file system of this size, such as 64m
 #       --live-restore   its containers go on while it is away (not for a Swarm)
+#       --tls     it listens on port 2376 of its own loopback, too, over TLS, and takes only those whom it knows
 #       --pull    ask registries for the images of a Swarm's tasks, as engines do without a setting
 #       --owner   take it down at some later "up" when this process has gone
 #   engine.sh down NAME        ends it and everything in it, and leaves nothing behind
 #   engine.sh down --all       all of them
 #
 # "up" again starts what has died meanwhile, on the same data. Prints KEY=value: ENGINE and PID, WORKER and
-# WORKER_PID (sockets and the daemons' processes), and the names of the images.
+# WORKER_PID (sockets and the daemons' processes), TLS (a folder with certificates) and the names of the images.
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 . "$(dirname "$(readlink -f "$0")")/images.sh"
 
@@ -22,6 +23,42 @@ engines=$testbed/engines
 manager_address=10.77.0.1 worker_address=10.77.0.2
 
 namespace() { printf 'berth-%s\n' "$1"; }
+
+# certificates DIR: an authority with the engine's certificate and a client's, and a stranger's of both kinds.
+certificates() {
+    local dir=$1 authority
+    [ ! -s "$dir/stranger.pem" ] || return 0
+    mkdir -p "$dir"
+    printf '%s\n' '[req]' 'distinguished_name = name' '[name]' >"$dir/request.cnf"
+    # request FILE NAME: a new key, and a request for a certificate with that name.
+    request() {
+        openssl req -config "$dir/request.cnf" -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$2" \
+            -keyout "$dir/$1-key.pem" -out "$dir/$1.csr" 2>/dev/null
+    }
+    # sign FILE EXTENSIONS OPTION...: makes a certificate of the request.
+    sign() {
+        local file=$1 extensions=$2
+        shift 2
+        openssl x509 -req -in "$dir/$file.csr" -out "$dir/$file.pem" -days 30 \
+            -extfile <(printf '%b' "$extensions") "$@" 2>/dev/null
+    }
+    by() { printf '%s\n' -CA "$dir/$1.pem" -CAkey "$dir/$1-key.pem" -CAcreateserial; }
+    for authority in ca other-ca; do
+        request $authority "$authority of tests"
+        sign $authority 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n' \
+            -signkey "$dir/$authority-key.pem"
+    done
+    request server engine
+    # shellcheck disable=SC2046
+    sign server 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n' $(by ca)
+    request client berth
+    # shellcheck disable=SC2046
+    sign client 'extendedKeyUsage=clientAuth\n' $(by ca)
+    request stranger stranger
+    # shellcheck disable=SC2046
+    sign stranger 'extendedKeyUsage=clientAuth\n' $(by other-ca)
+    chmod 600 "$dir"/*-key.pem
+}
 
 # start NAME: the daemon, if it is not there.
 start() {
@@ -33,11 +70,14 @@ start() {
         # A daemon that was killed leaves these. It would wait for a containerd that is a zombie now.
         rm -f "$dir/docker.pid" "$dir/docker.sock" "$dir/exec/containerd/containerd.pid"
         echo "{\"live-restore\": ${live:-false}}" >"$dir/daemon.json"
+        local more=()
+        [ ! -d "$dir/tls" ] || more=(-H tcp://127.0.0.1:2376 --tlsverify --tlscacert "$dir/tls/ca.pem"
+            --tlscert "$dir/tls/server.pem" --tlskey "$dir/tls/server-key.pem")
         # Not "ip netns exec": it would hide the control groups. The host's name is the node's in a Swarm.
         DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=${offline:-1} setsid nohup nsenter --net="/run/netns/$ns" unshare --uts \
             sh -c 'hostname "$1"; shift; exec "$@"' sh "$name" \
             dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" \
-            --pidfile "$dir/docker.pid" -H "unix://$dir/docker.sock" --insecure-registry 10.77.0.0/24 \
+            --pidfile "$dir/docker.pid" -H "unix://$dir/docker.sock" --insecure-registry 10.77.0.0/24 "${more[@]}" \
             >>"$dir/log" 2>&1 </dev/null 9>&- &
         remember "$dir/pid" $!
     fi
@@ -84,7 +124,7 @@ join() {
 }
 
 up() {
-    local name=$1 swarm='' worker='' disk='' owner=''
+    local name=$1 swarm='' worker='' disk='' owner='' tls=''
     shift
     # The name is a host's, and its worker is called after it.
     [[ $name =~ ^[a-z0-9][a-z0-9-]{0,39}$ && $name != *-w ]] || die "an engine cannot be called $name"
@@ -94,6 +134,7 @@ up() {
         --worker) worker=1 swarm=1 ;;
         --disk) disk=$2 && shift ;;
         --live-restore) live=true ;;
+        --tls) tls=1 ;;
         --pull) offline=0 ;;
         --owner) owner=$2 && shift ;;
         *) usage ;;
@@ -108,6 +149,10 @@ up() {
     mkdir -p "$engines/$name"
     [ -z "$owner" ] || remember "$engines/$name/owner" "$owner"
     [ -z "$disk" ] || limit_disk "$name" "$disk"
+    if [ -n "$tls" ]; then
+        need openssl openssl
+        certificates "$engines/$name/tls"
+    fi
     start "$name"
     local address=127.0.0.1
     if [ -n "$worker" ]; then
@@ -120,6 +165,7 @@ up() {
     [ -z "$worker" ] || join "$name" "$name-w"
     printf 'ENGINE=%s\nPID=%s\n' "$engines/$name/docker.sock" "$(recall "$engines/$name/pid")"
     [ -z "$worker" ] || printf 'WORKER=%s\nWORKER_PID=%s\n' "$engines/$name-w/docker.sock" "$(recall "$engines/$name-w/pid")"
+    [ -z "$tls" ] || printf 'TLS=%s\n' "$engines/$name/tls"
     tell_images
 }
 

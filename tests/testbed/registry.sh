@@ -3,6 +3,7 @@
 #
 #   registry.sh up NAME [--engine ENGINE]    on this machine's loopback, or beside one of engine.sh's engines
 #   registry.sh down NAME
+#   registry.sh down --all
 #
 # Prints REGISTRY (host:port), USERNAME, PASSWORD_FILE and IMAGE. IMAGE is the plain test image; the engine itself
 # no longer has it under that name, so that whoever wants it has to ask the registry.
@@ -92,6 +93,11 @@ up:?*)
     shift
     one_at_a_time "registry-$1"
     up "$@"
+    ;;
+down:--all)
+    for dir in "$registries"/*/; do
+        [ ! -d "$dir" ] || "$0" down "$(basename "$dir")"
+    done
     ;;
 down:?*)
     one_at_a_time "registry-$2"

@@ -20,12 +20,23 @@ pub struct ExecQuery {
     pub terminal: bool,
 }
 
+/// How large a terminal is, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TerminalSize {
+    /// Its width.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
+}
+
 /// What the two sides tell each other beside bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Word {
     /// From the client: no more bytes will come. From the server: the other end of the connection has closed.
     End,
+    /// From the client: its terminal has this size now. Without a terminal at the other end it says nothing.
+    Resize(TerminalSize),
     /// From the server, last of all: the process has ended with this code.
     Exit(i32),
     /// From the server, last of all: it broke off.

@@ -1,6 +1,8 @@
 //! The plugins that are built in: the only place that names them.
 
 mod docker;
+mod endpoint;
+mod images;
 mod swarm;
 
 use std::sync::Arc;

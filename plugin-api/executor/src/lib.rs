@@ -80,6 +80,28 @@ pub struct ExecSession {
     pub output: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
     /// The process's exit code, once it is known.
     pub exit: futures::future::BoxFuture<'static, Result<i32, ExecutorError>>,
+    /// The terminal that it has; `None` where it has none, or one whose size is fixed.
+    pub terminal: Option<Box<dyn Terminal>>,
+}
+
+/// How large a terminal is, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Its width.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
+}
+
+/// The terminal of a process beside an attempt.
+#[async_trait]
+pub trait Terminal: Send + Sync {
+    /// Makes it this large; programs that care hear of it. Called once at the start where the size is known,
+    /// and after each change.
+    ///
+    /// # Errors
+    /// When it stays as it was; the session goes on all the same.
+    async fn resize(&self, size: TerminalSize) -> Result<(), ExecutorError>;
 }
 
 /// A connection with a port of a running attempt.

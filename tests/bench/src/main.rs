@@ -2,6 +2,7 @@
 //! `tests/bench/run.sh` builds everything and starts this.
 
 mod commits;
+mod containers;
 mod deep;
 mod figures;
 mod latency;
@@ -23,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{commits::Bare, site::World, table::Table};
 
 /// The parts, in their order.
-const PARTS: [&str; 6] = ["tasks", "submissions", "latency", "throughput", "plans", "deep"];
+const PARTS: [&str; 7] = ["tasks", "submissions", "latency", "throughput", "plans", "containers", "deep"];
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -73,6 +74,7 @@ async fn run() -> Result<()> {
             "latency" => latency::measure(&world, &mut table).await,
             "throughput" => throughput::measure(&world, &mut table).await,
             "plans" => plans::measure(&world, &mut table),
+            "containers" => containers::measure(&world, &mut table).await,
             _ => deep::measure(&world, &mut table).await,
         }
         .with_context(|| format!("{part} could not be measured"))?;
@@ -109,6 +111,7 @@ fn world(folder: &tempfile::TempDir) -> Result<World> {
         fifo: checkout.join("plugins/dist/fifo.wasm"),
         python: named("BERTH_BENCH_PYTHON").filter(|python| python.exists()),
         hyperqueue: checkout.join("tests/bench/hyperqueue_true.py"),
+        engine: named("BERTH_BENCH_ENGINE"),
         full: env::var("BERTH_BENCH_FULL").is_ok_and(|full| full == "1"),
     })
 }

@@ -35,6 +35,8 @@ pub struct World {
     pub python: Option<PathBuf>,
     /// The program that runs HyperQueue.
     pub hyperqueue: PathBuf,
+    /// The socket of a Docker Engine with the test images, where there is one.
+    pub engine: Option<PathBuf>,
     /// Long, with a million of everything.
     pub full: bool,
 }

@@ -1,14 +1,18 @@
 //! Docker engines.
 
 use std::{
+    net::SocketAddr,
     ops::Deref,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::script::{Answer, own_name, run, run_quietly};
+use crate::{
+    door,
+    script::{Answer, own_name, run, run_quietly},
+};
 
 /// An engine that answers, with the test images in it.
 #[derive(Clone, Debug)]
@@ -63,6 +67,8 @@ pub enum Wish<'a> {
     Disk(&'a str),
     /// Its containers go on while it is away. Not for a Swarm.
     LiveRestore,
+    /// It listens over TLS, too, and takes only those whom it knows.
+    Tls,
     /// Images of a Swarm's tasks are asked for in their registries. Otherwise the engine has what it has.
     Pull,
 }
@@ -74,6 +80,7 @@ impl<'a> Wish<'a> {
             Self::Worker => vec!["--worker"],
             Self::Disk(size) => vec!["--disk", size],
             Self::LiveRestore => vec!["--live-restore"],
+            Self::Tls => vec!["--tls"],
             Self::Pull => vec!["--pull"],
         }
     }
@@ -87,6 +94,7 @@ impl<'a> Wish<'a> {
 pub struct OwnEngine {
     engine: Engine,
     worker: Option<Engine>,
+    certificates: Option<PathBuf>,
     name: String,
     wishes: Vec<String>,
 }
@@ -111,6 +119,7 @@ pub fn own_engine(wishes: &[Wish<'_>]) -> OwnEngine {
     OwnEngine {
         engine: Engine { socket: answer.value("ENGINE").into() },
         worker: answer.optional("WORKER").map(|socket| Engine { socket: socket.into() }),
+        certificates: answer.optional("TLS").map(PathBuf::from),
         name,
         wishes,
     }
@@ -149,6 +158,27 @@ impl OwnEngine {
     #[must_use]
     pub fn worker(&self) -> &Engine {
         self.worker.as_ref().unwrap_or_else(|| panic!("engine {} has no worker", self.name))
+    }
+
+    /// A folder with its authority's certificate (`ca.pem`), one that it knows with its key (`client.pem`,
+    /// `client-key.pem`), one that it does not (`stranger.pem`, `stranger-key.pem`), and that one's authority's
+    /// (`other-ca.pem`).
+    ///
+    /// # Panics
+    /// When TLS was not wished for.
+    #[must_use]
+    pub fn certificates(&self) -> &Path {
+        self.certificates.as_deref().unwrap_or_else(|| panic!("engine {} has no TLS", self.name))
+    }
+
+    /// An address on this machine that leads to where it listens over TLS, for as long as this process lives.
+    ///
+    /// # Panics
+    /// When there can be none.
+    #[must_use]
+    pub fn tls_address(&self) -> SocketAddr {
+        door::to(&format!("/run/netns/berth-{}", self.name), SocketAddr::from(([127, 0, 0, 1], 2376)))
+            .unwrap_or_else(|error| panic!("there is no way to engine {}: {error}", self.name))
     }
 
     /// The second node's name.

@@ -10,6 +10,7 @@
 #![allow(clippy::panic, reason = "a test that cannot have its server fails")]
 #![deny(missing_docs)]
 
+mod door;
 mod engine;
 mod registry;
 mod script;

@@ -9,7 +9,7 @@ use tokio_tungstenite::{
 };
 
 use super::{ClientError, refused, wire::Wire};
-use crate::{ErrorBody, ErrorCode, Word};
+use crate::{ErrorBody, ErrorCode, TerminalSize, Word};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -51,7 +51,16 @@ impl AttachedInput {
 
     /// Says that no more bytes will come; `false` when the connection is over.
     pub async fn end(&mut self) -> bool {
-        let text = serde_json::to_string(&Word::End).unwrap_or_default();
+        self.say(&Word::End).await
+    }
+
+    /// Says how large the terminal here is; `false` when the connection is over.
+    pub async fn resize(&mut self, size: TerminalSize) -> bool {
+        self.say(&Word::Resize(size)).await
+    }
+
+    async fn say(&mut self, word: &Word) -> bool {
+        let text = serde_json::to_string(word).unwrap_or_default();
         self.socket.send(Message::text(text)).await.is_ok()
     }
 }
@@ -74,7 +83,7 @@ impl AttachedOutput {
                     Ok(Word::End) => return Ok(Piece::End),
                     Ok(Word::Error(body)) => return Err(ClientError::Refused(body)),
                     // A newer server may say more.
-                    Err(_) => {}
+                    Ok(Word::Resize(_)) | Err(_) => {}
                 },
                 Some(Ok(Message::Close(_))) | None => return Err(broke_off(None)),
                 Some(Ok(_)) => {}

@@ -5,11 +5,15 @@ use std::{
     time::Duration,
 };
 
-use berth_api::{AttachedInput, AttachedOutput, Piece, StatsRow};
+use berth_api::{AttachedInput, AttachedOutput, Piece, StatsRow, TerminalSize};
 use berth_model::format_bytes;
 use clap::Args;
 use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
-use tokio::sync::mpsc;
+use rustix::termios::tcgetwinsize;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 
 use super::{Failure, Session, job_id};
 use crate::{
@@ -70,11 +74,11 @@ impl ExecArgs {
         let terminal = !self.no_terminal && (self.terminal || both);
         let client = session.client().await?;
         let (input, output) = client.exec(&self.job, &self.argv, terminal).await?;
-        let _raw = match terminal && both {
-            true => Some(RawMode::enter()?),
-            false => None,
+        let (_raw, sizes) = match terminal && both {
+            true => (Some(RawMode::enter()?), Sizes::watch()?),
+            false => (None, Sizes::none()),
         };
-        match carry(input, output).await? {
+        match carry(input, output, sizes).await? {
             Piece::Exit(code) => Ok(Status::of_job("failed", Some(code), None)),
             _ => Ok(Status::UNKNOWN_END),
         }
@@ -89,7 +93,7 @@ impl NetcatArgs {
     pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
         no_json(session, "netcat")?;
         let (input, output) = session.client().await?.connect_port(&self.job, self.port).await?;
-        carry(input, output).await?;
+        carry(input, output, Sizes::none()).await?;
         Ok(Status::OK)
     }
 }
@@ -145,8 +149,8 @@ fn no_json(session: &Session, command: &str) -> Result<(), Failure> {
 }
 
 /// Until the other side has ended; its last word.
-async fn carry(input: AttachedInput, mut output: AttachedOutput) -> anyhow::Result<Piece> {
-    let sending = tokio::spawn(send(input, read_stdin()));
+async fn carry(input: AttachedInput, mut output: AttachedOutput, sizes: Sizes) -> anyhow::Result<Piece> {
+    let sending = tokio::spawn(send(input, read_stdin(), sizes));
     let last = loop {
         match output.next().await? {
             Piece::Bytes(bytes) => {
@@ -161,15 +165,56 @@ async fn carry(input: AttachedInput, mut output: AttachedOutput) -> anyhow::Resu
     Ok(last)
 }
 
-async fn send(mut input: AttachedInput, mut pieces: mpsc::Receiver<Vec<u8>>) {
-    while let Some(piece) = pieces.recv().await {
-        if !input.send(piece).await {
+/// Until the connection is over: also after the last byte of input, which is not the process's end.
+async fn send(mut input: AttachedInput, mut pieces: mpsc::Receiver<Vec<u8>>, mut sizes: Sizes) {
+    let mut open = true;
+    loop {
+        let sent = tokio::select! {
+            size = sizes.next() => input.resize(size).await,
+            piece = pieces.recv(), if open => match piece {
+                Some(piece) => input.send(piece).await,
+                None => {
+                    open = false;
+                    input.end().await
+                }
+            },
+        };
+        if !sent {
             return;
         }
     }
-    if input.end().await {
-        // Dropping it would end the whole connection.
-        std::future::pending::<()>().await;
+}
+
+/// How large the terminal here is, and how large it becomes.
+struct Sizes {
+    changes: Option<Signal>,
+    /// The first is nobody's change.
+    at_once: bool,
+}
+
+impl Sizes {
+    fn watch() -> io::Result<Self> {
+        Ok(Self { changes: Some(signal(SignalKind::window_change())?), at_once: true })
+    }
+
+    /// Of no terminal.
+    fn none() -> Self {
+        Self { changes: None, at_once: false }
+    }
+
+    /// The next one. Nothing is lost where it is not waited for to the end.
+    async fn next(&mut self) -> TerminalSize {
+        let Some(changes) = &mut self.changes else { return std::future::pending().await };
+        loop {
+            if !std::mem::take(&mut self.at_once) && changes.recv().await.is_none() {
+                return std::future::pending().await;
+            }
+            let Ok(now) = tcgetwinsize(io::stdout()) else { continue };
+            // One that does not know its size says zero.
+            if now.ws_col > 0 && now.ws_row > 0 {
+                return TerminalSize { columns: now.ws_col, rows: now.ws_row };
+            }
+        }
     }
 }
 

@@ -1,16 +1,20 @@
 //! The Docker executor, as berth.toml describes it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
 use berth_config::{Config, Executor as ExecutorConfig, ExecutorKind, KeyDoc, KeyKind, Own};
-use berth_docker_engine::{Registries, RegistryLogin};
 use berth_executor_api::SharedExecutor;
 use berth_executor_docker::{
     DockerConfig, DockerExecutor, Enforce, ImageSettings, Pull, Swap,
     gpu::{Gpus, Vendor},
 };
 use serde_json::Value;
+
+use super::{
+    endpoint,
+    images::{self, list},
+};
 
 fn texts() -> KeyKind {
     KeyKind::List(Box::new(KeyKind::Text))
@@ -22,6 +26,7 @@ pub fn keys() -> ExecutorKind {
         name: "docker".into(),
         about: "Runs jobs as containers of a Docker Engine on this machine.".into(),
         keys: [
+            endpoint::keys(),
             engine_keys(),
             node_keys(),
             container_keys(),
@@ -37,12 +42,6 @@ pub fn keys() -> ExecutorKind {
 
 fn engine_keys() -> Vec<KeyDoc> {
     vec![
-        KeyDoc::new(
-            "engine",
-            KeyKind::Text,
-            "Where the engine listens: unix:///PATH, or tcp://HOST:PORT without encryption.",
-        )
-        .or("\"unix:///var/run/docker.sock\""),
         KeyDoc::new(
             "state",
             KeyKind::Path,
@@ -114,33 +113,10 @@ fn container_keys() -> Vec<KeyDoc> {
 }
 
 fn image_keys() -> Vec<KeyDoc> {
-    vec![
+    let pull =
         KeyDoc::new("pull", KeyKind::one_of(&["always", "missing", "never"]), "When registries are asked.")
-            .or("\"missing\""),
-        KeyDoc::new(
-            "default",
-            KeyKind::Text,
-            "What jobs run in that name no image; without it they are refused.",
-        ),
-        KeyDoc::new("offered", texts(), "Images that everybody may use.").or("[]"),
-        KeyDoc::new("others", KeyKind::Flag, "Whether users may name images that are not offered.")
-            .or("true"),
-        KeyDoc::new("allow", texts(), "Patterns with * of those others; any where there are none.").or("[]"),
-        KeyDoc::new(
-            "registry",
-            KeyKind::Text,
-            "A private registry, HOST[:PORT][/PATH], that stands before every name.",
-        ),
-        KeyDoc::new(
-            "logins",
-            KeyKind::Open,
-            "By a registry's host and port: username, and password-file with an absolute path, which nobody else may read.",
-        ),
-        KeyDoc::new(
-            "auth-file",
-            KeyKind::File,
-            "A file as docker login writes it, for registries without a login here.",
-        ),
+            .or("\"missing\"");
+    let kept = vec![
         KeyDoc::new(
             "cache",
             KeyKind::size(),
@@ -153,7 +129,8 @@ fn image_keys() -> Vec<KeyDoc> {
         )
         .or("\"1m\""),
         KeyDoc::new("pull-within", KeyKind::duration(), "How long pulling one image may take.").or("\"1h\""),
-    ]
+    ];
+    [vec![pull], images::keys(), kept].concat()
 }
 
 /// Makes it.
@@ -163,6 +140,7 @@ fn image_keys() -> Vec<KeyDoc> {
 pub async fn executor(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<SharedExecutor> {
     let name = || format!("executor {:?} cannot be used", executor.name);
     let settings = settings(config, executor).with_context(name)?;
+    endpoint::check(&settings.endpoint).with_context(name)?;
     Ok(Arc::new(DockerExecutor::start(settings).await.with_context(name)?))
 }
 
@@ -171,9 +149,7 @@ fn settings(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<Docker
     let all = own.to_json();
     let state = own.path("state").unwrap_or_else(|| config.cluster.state.join("docker").join(&executor.name));
     let mut docker = DockerConfig::new(config.cluster.name.clone(), state);
-    if let Some(engine) = own.text("engine") {
-        docker.endpoint = engine.parse()?;
-    }
+    docker.endpoint = endpoint::endpoint(own)?;
     docker.answer_within = own.duration("answer-within").unwrap_or(docker.answer_within);
     docker.start_within = own.duration("start-within").unwrap_or(docker.start_within);
     docker.starts_at_once = whole(own, "starts-at-once").unwrap_or(docker.starts_at_once);
@@ -204,17 +180,12 @@ fn settings(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<Docker
     docker.publish = own.text("publish").map_or(docker.publish, str::to_owned);
     docker.publish_host = own.text("publish-host").map(str::to_owned);
     docker.scratch_unbounded = own.flag("scratch-unbounded").unwrap_or(false);
-    docker.images = images(all.get("images").unwrap_or(&Value::Null))?;
+    docker.images = image_settings(all.get("images").unwrap_or(&Value::Null))?;
     Ok(docker)
 }
 
 pub(super) fn whole<T: TryFrom<i64>>(own: &Own, key: &str) -> Option<T> {
     own.whole(key).and_then(|number| T::try_from(number).ok())
-}
-
-pub(super) fn list(table: &Value, key: &str) -> Option<Vec<String>> {
-    let all = table.get(key)?.as_array()?;
-    Some(all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 fn gpus(own: &Own, all: &Value) -> anyhow::Result<Gpus> {
@@ -225,51 +196,25 @@ fn gpus(own: &Own, all: &Value) -> anyhow::Result<Gpus> {
     Ok(Gpus { vendor, ids })
 }
 
-fn images(table: &Value) -> anyhow::Result<ImageSettings> {
+fn image_settings(table: &Value) -> anyhow::Result<ImageSettings> {
     let usual = ImageSettings::default();
-    let text = |key: &str| table.get(key).and_then(Value::as_str);
     let written = |key: &str| {
         let value = table.get(key)?;
         Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     };
     let duration = |key: &str| written(key).map(|text| berth_model::parse_duration(&text)).transpose();
-    let prefix = text("registry").map(str::parse).transpose().context("images.registry")?;
     Ok(ImageSettings {
-        pull: match text("pull") {
+        pull: match table.get("pull").and_then(Value::as_str) {
             Some("always") => Pull::Always,
             Some("never") => Pull::Never,
             _ => Pull::Missing,
         },
-        default: text("default").map(str::to_owned),
-        offered: list(table, "offered").unwrap_or_default(),
-        others: table.get("others").and_then(Value::as_bool).unwrap_or(usual.others),
-        allow: list(table, "allow").unwrap_or_default(),
-        prefix,
-        registries: Registries {
-            logins: logins(table.get("logins"))?,
-            auth_file: text("auth-file").map(Into::into),
-        },
+        rules: images::rules(table)?,
+        registries: images::registries(table)?,
         cache_bytes: written("cache").map(|text| berth_model::parse_bytes(&text)).transpose()?,
         cool_down: duration("cool-down")?.unwrap_or(usual.cool_down),
         pull_within: duration("pull-within")?.unwrap_or(usual.pull_within),
     })
-}
-
-pub(super) fn logins(table: Option<&Value>) -> anyhow::Result<BTreeMap<String, RegistryLogin>> {
-    let one = |(host, login): (&String, &Value)| {
-        let text = |key: &str| login.get(key).and_then(Value::as_str);
-        let known = login
-            .as_object()
-            .is_some_and(|keys| keys.keys().all(|key| matches!(key.as_str(), "username" | "password-file")));
-        let (Some(username), Some(file), true) = (text("username"), text("password-file"), known) else {
-            return Err(anyhow!(
-                "images.logins.{host:?} has to have username and password-file, and nothing else"
-            ));
-        };
-        ensure!(file.starts_with('/'), "images.logins.{host:?}: password-file needs an absolute path");
-        Ok((host.clone(), RegistryLogin { username: username.to_owned(), password_file: file.into() }))
-    };
-    table.and_then(Value::as_object).into_iter().flatten().map(one).collect()
 }
 
 #[cfg(test)]
@@ -326,6 +271,7 @@ mod tests {
             cache = "20G"
             cool-down = "2m"
             pull-within = "10m"
+            user-logins = true
             logins = { "hub.site:5000" = { username = "u", password-file = "/secrets/p" } }
             "#,
         )
@@ -351,22 +297,22 @@ mod tests {
         assert_eq!((docker.data.as_deref(), docker.labels.len()), (Some("/data"), 1));
         let images = docker.images;
         assert_eq!(
-            (images.pull, images.default.as_deref(), images.others),
-            (Pull::Never, Some("site/usual:1"), false)
+            (images.pull, images.cache_bytes, images.rules.others),
+            (Pull::Never, Some(20 << 30), false)
         );
-        assert_eq!((images.offered.len(), images.allow.len(), images.cache_bytes), (1, 1, Some(20 << 30)));
         assert_eq!((images.cool_down.as_secs(), images.pull_within.as_secs()), (120, 600));
-        assert!(images.prefix.is_some() && images.registries.logins.contains_key("hub.site:5000"));
+        assert!(images.registries.user_logins);
+        assert!(images.rules.prefix.is_some() && images.registries.logins.contains_key("hub.site:5000"));
     }
 
     #[test]
     fn what_makes_no_sense_together_is_refused() {
         for (text, part) in [
             ("gpus = [\"0\"]", "belong together"),
-            ("engine = \"https://host\"", "TLS"),
+            ("engine = \"https://host\"", "tls-ca"),
+            ("engine = \"tcp://host:2376\"\ntls-cert = \"/c\"", "belong together"),
+            ("tls-ca = \"/ca\"", "tcp://"),
             ("images = { registry = \"nohost\" }", "images.registry"),
-            ("images = { logins = { h = { username = \"u\" } } }", "password-file"),
-            ("images = { logins = { h = { username = \"u\", password-file = \"p\" } } }", "absolute"),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
             assert!(error.contains(part), "{error}");

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use berth_config::{Config, Executor as ExecutorConfig, ExecutorKind, KeyDoc, KeyKind};
-use berth_docker_engine::Registries;
 use berth_executor_api::SharedExecutor;
 use berth_executor_swarm::{Managers, SwarmConfig, SwarmExecutor};
 use serde_json::Value;
 
-use super::docker::{list, logins, whole};
+use super::{
+    docker::whole,
+    endpoint,
+    images::{self, list},
+};
 
 /// What may stand in its table.
 pub fn keys() -> ExecutorKind {
@@ -17,10 +20,15 @@ pub fn keys() -> ExecutorKind {
         name: "swarm".into(),
         about: "Runs jobs as one-shot services of a Docker Swarm.".into(),
         keys: [
+            endpoint::keys(),
             manager_keys(),
             node_keys(),
             service_keys(),
-            vec![KeyDoc::new("images", KeyKind::Table(image_keys()), "Images: where they come from.")],
+            vec![KeyDoc::new(
+                "images",
+                KeyKind::Table(images::keys()),
+                "Images: where they come from and which ones jobs may use.",
+            )],
         ]
         .concat(),
     }
@@ -28,12 +36,6 @@ pub fn keys() -> ExecutorKind {
 
 fn manager_keys() -> Vec<KeyDoc> {
     vec![
-        KeyDoc::new(
-            "engine",
-            KeyKind::Text,
-            "Where a manager's engine listens: unix:///PATH, or tcp://HOST:PORT without encryption.",
-        )
-        .or("\"unix:///var/run/docker.sock\""),
         KeyDoc::new(
             "answer-within",
             KeyKind::duration(),
@@ -43,7 +45,7 @@ fn manager_keys() -> Vec<KeyDoc> {
         KeyDoc::new(
             "look-at-least-every",
             KeyKind::duration(),
-            "The longest time between two looks at jobs on other nodes, of which the manager's engine does not tell; only while there are any.",
+            "The longest time between two looks at jobs on other nodes, of which the manager's engine does not tell; only while there are any. Nodes are looked at ten times less often, and once a minute at least.",
         )
         .or("\"2s\""),
     ]
@@ -98,38 +100,14 @@ fn service_keys() -> Vec<KeyDoc> {
     ]
 }
 
-fn image_keys() -> Vec<KeyDoc> {
-    vec![
-        KeyDoc::new(
-            "default",
-            KeyKind::Text,
-            "What jobs run in that name no image; without it they are refused.",
-        ),
-        KeyDoc::new(
-            "registry",
-            KeyKind::Text,
-            "A private registry, HOST[:PORT][/PATH], that stands before every name.",
-        ),
-        KeyDoc::new(
-            "logins",
-            KeyKind::Open,
-            "By a registry's host and port: username, and password-file with an absolute path, which nobody else may read.",
-        ),
-        KeyDoc::new(
-            "auth-file",
-            KeyKind::File,
-            "A file as docker login writes it, for registries without a login here.",
-        ),
-    ]
-}
-
 /// Makes it.
 ///
 /// # Errors
 /// When it cannot be used as it is configured.
 pub fn executor(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<SharedExecutor> {
-    let settings = settings(config, executor);
-    let settings = settings.with_context(|| format!("executor {:?} cannot be used", executor.name))?;
+    let name = || format!("executor {:?} cannot be used", executor.name);
+    let settings = settings(config, executor).with_context(name)?;
+    endpoint::check(&settings.engine.endpoint).with_context(name)?;
     Ok(Arc::new(SwarmExecutor::start(settings)))
 }
 
@@ -137,9 +115,7 @@ fn settings(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<SwarmC
     let own = &executor.own;
     let all = own.to_json();
     let mut swarm = SwarmConfig::new(config.cluster.name.clone());
-    if let Some(engine) = own.text("engine") {
-        swarm.engine.endpoint = engine.parse()?;
-    }
+    swarm.engine.endpoint = endpoint::endpoint(own)?;
     swarm.engine.answer_within = own.duration("answer-within").unwrap_or(swarm.engine.answer_within);
     swarm.look_at_least_every = own.duration("look-at-least-every").unwrap_or(swarm.look_at_least_every);
     swarm.managers = match own.text("managers") {
@@ -155,12 +131,9 @@ fn settings(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<SwarmC
     swarm.init = own.flag("init").unwrap_or(swarm.init);
     swarm.drop_capabilities = list(&all, "drop-capabilities").unwrap_or(swarm.drop_capabilities);
     swarm.data = own.text("data").map(str::to_owned);
-    let images = all.get("images").unwrap_or(&Value::Null);
-    let text = |key: &str| images.get(key).and_then(Value::as_str);
-    swarm.default_image = text("default").map(str::to_owned);
-    swarm.image_prefix = text("registry").map(str::parse).transpose().context("images.registry")?;
-    swarm.registries =
-        Registries { logins: logins(images.get("logins"))?, auth_file: text("auth-file").map(Into::into) };
+    let table = all.get("images").unwrap_or(&Value::Null);
+    swarm.images = images::rules(table)?;
+    swarm.registries = images::registries(table)?;
     Ok(swarm)
 }
 
@@ -177,6 +150,7 @@ fn networks(table: Option<&Value>) -> anyhow::Result<BTreeMap<String, bool>> {
 #[cfg(test)]
 mod tests {
     use berth_config::Loader;
+    use berth_docker_engine::{Endpoint, OwnCertificate, TlsFiles};
 
     use super::*;
 
@@ -195,7 +169,10 @@ mod tests {
     fn every_key_reaches_the_executor() {
         let swarm = read(
             r#"
-            engine = "tcp://boss:2375"
+            engine = "tcp://boss:2376"
+            tls-ca = "/etc/ca.pem"
+            tls-cert = "/etc/own.pem"
+            tls-key = "/etc/own-key.pem"
             answer-within = "5s"
             look-at-least-every = "4s"
             managers = "never"
@@ -209,13 +186,14 @@ mod tests {
             data = "/data"
             [executors.swarm.images]
             default = "site/usual:1"
-            registry = "hub.site:5000"
+            others = false
             auth-file = "/etc/hostname"
-            logins = { "hub.site:5000" = { username = "u", password-file = "/secrets/p" } }
             "#,
         )
         .unwrap();
-        assert_eq!(swarm.engine.endpoint.to_string(), "tcp://boss:2375");
+        let own = OwnCertificate { cert: "/etc/own.pem".into(), key: "/etc/own-key.pem".into() };
+        let files = TlsFiles { ca: "/etc/ca.pem".into(), own: Some(own) };
+        assert_eq!(swarm.engine.endpoint, Endpoint::Tls { host: "boss:2376".into(), files });
         assert_eq!((swarm.engine.answer_within.as_secs(), swarm.look_at_least_every.as_secs()), (5, 4));
         assert_eq!((swarm.managers, swarm.backlog_percent), (Managers::Never, 50));
         assert_eq!((swarm.lost_after.as_secs(), swarm.gpu_resource.as_str()), (3600, "NVIDIA-GPU"));
@@ -223,11 +201,10 @@ mod tests {
         assert_eq!((swarm.pids, swarm.init), (Some(100), false));
         assert_eq!(swarm.drop_capabilities, ["NET_RAW"]);
         assert_eq!(
-            (swarm.data.as_deref(), swarm.default_image.as_deref()),
-            (Some("/data"), Some("site/usual:1"))
+            (swarm.data.as_deref(), swarm.images.default.map(|image| image.full())),
+            (Some("/data"), Some("site/usual:1".to_owned()))
         );
-        assert!(swarm.image_prefix.is_some() && swarm.registries.auth_file.is_some());
-        assert!(swarm.registries.logins.contains_key("hub.site:5000"));
+        assert!(!swarm.images.others && swarm.registries.auth_file.is_some());
     }
 
     #[test]

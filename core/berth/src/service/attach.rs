@@ -1,11 +1,13 @@
 //! Two-way connections with running jobs, and what they use.
 
+use std::sync::Arc;
+
 use berth_api::{ErrorBody, ErrorCode, StatsRow};
 use berth_engine::LiveJob;
-use berth_executor_api::{Connection, ExecSession, ExecutorError};
+use berth_executor_api::{Connection, ExecSession, ExecutorError, Terminal, TerminalSize};
 use berth_executor_host::{CallError, Supervised};
 use berth_model::{AttemptName, JobRef};
-use berth_server::{Attached, AttachedEnd, Caller};
+use berth_server::{Attached, AttachedEnd, Caller, Resize};
 use futures::FutureExt;
 
 use super::{Service, access};
@@ -23,9 +25,10 @@ impl Service {
         }
         let (executor, attempt) = self.running(who, job).await?;
         let session = executor.exec(attempt, argv, terminal).await.map_err(|error| failed(&error))?;
-        let ExecSession { input, output, exit } = session;
+        let ExecSession { input, output, exit, terminal } = session;
         let exit = exit.map(|exit| exit.map_err(|error| not_known(&error))).boxed();
-        Ok(Attached { input, output, end: AttachedEnd::Exit(exit), guard: None })
+        let resize = terminal.map(resize);
+        Ok(Attached { input, output, end: AttachedEnd::Exit(exit), resize, guard: None })
     }
 
     pub(super) async fn connect_with(
@@ -37,7 +40,7 @@ impl Service {
         let (executor, attempt) = self.running(who, job).await?;
         let connection = executor.connect(attempt, port).await.map_err(|error| failed(&error))?;
         let Connection { input, output } = connection;
-        Ok(Attached { input, output, end: AttachedEnd::Closed, guard: None })
+        Ok(Attached { input, output, end: AttachedEnd::Closed, resize: None, guard: None })
     }
 
     pub(super) async fn stats_now(&self, who: &Caller, job: JobRef) -> Result<StatsRow, ErrorBody> {
@@ -80,6 +83,21 @@ impl Service {
         let config = self.daemon.config.now();
         Ok((executor, AttemptName::new(&config.cluster.name, found.id, found.moving.attempt)))
     }
+}
+
+/// What becomes of a terminal's size is no reason to end what goes on in it.
+fn resize(terminal: Box<dyn Terminal>) -> Resize {
+    let terminal: Arc<dyn Terminal> = terminal.into();
+    Box::new(move |size| {
+        let terminal = Arc::clone(&terminal);
+        async move {
+            let size = TerminalSize { columns: size.columns, rows: size.rows };
+            if let Err(error) = terminal.resize(size).await {
+                tracing::debug!(error = %error, "a terminal keeps its size");
+            }
+        }
+        .boxed()
+    })
 }
 
 fn failed(error: &CallError) -> ErrorBody {

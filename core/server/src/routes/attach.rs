@@ -11,15 +11,18 @@ use axum::{
     http::request::Parts,
     response::Response,
 };
-use berth_api::{ErrorBody, ErrorCode, ExecQuery, StatsRow, Word};
+use berth_api::{ErrorBody, ErrorCode, ExecQuery, StatsRow, TerminalSize, Word};
 use berth_model::JobRef;
 use futures::{SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::watch,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, App, Refusals};
 use crate::{
-    backend::{Attached, AttachedEnd, Caller},
+    backend::{Attached, AttachedEnd, Caller, Resize},
     extract::{Job, Query, Who, unreadable},
     front::Front,
     refusal::Refusal,
@@ -31,7 +34,8 @@ const PIECE_BYTES: usize = 32 << 10;
 const MESSAGE_BYTES: usize = 1 << 20;
 
 /// Starts a process beside a running job: a WebSocket whose binary messages are the process's input and
-/// output. The text messages `"end"` (no more input), `{"exit": CODE}` and `{"error": …}` say the rest.
+/// output. The text messages `"end"` (no more input), `{"resize": {"columns": 80, "rows": 24}}` (how large the
+/// client's terminal is), `{"exit": CODE}` and `{"error": …}` say the rest.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{job}/exec",
@@ -147,14 +151,15 @@ fn carried(upgrade: WebSocketUpgrade, attached: Attached, stop: CancellationToke
 
 /// Until the job's side has ended or the client has gone.
 async fn carry(socket: WebSocket, attached: Attached) {
-    let Attached { mut input, mut output, end, guard: _guard } = attached;
+    let Attached { mut input, mut output, end, resize, guard: _guard } = attached;
     let (mut to_client, mut from_client) = socket.split();
+    let (sizes, wanted) = watch::channel(None);
     let incoming = async {
         let mut open = true;
         while let Some(Ok(message)) = from_client.next().await {
             let kept = match message {
                 // One that no longer reads may still write.
-                _ if !open => continue,
+                Message::Binary(_) if !open => continue,
                 Message::Binary(bytes) => {
                     async {
                         input.write_all(&bytes).await?;
@@ -162,10 +167,18 @@ async fn carry(socket: WebSocket, attached: Attached) {
                     }
                     .await
                 }
-                Message::Text(text) if is_end(text.as_str()) => {
-                    open = false;
-                    input.shutdown().await
-                }
+                Message::Text(text) => match serde_json::from_str(text.as_str()) {
+                    Ok(Word::End) => {
+                        open = false;
+                        input.shutdown().await
+                    }
+                    Ok(Word::Resize(size)) => {
+                        sizes.send_replace(Some(size));
+                        Ok(())
+                    }
+                    // A newer client may say more.
+                    _ => Ok(()),
+                },
                 Message::Close(_) => return,
                 _ => Ok(()),
             };
@@ -198,11 +211,22 @@ async fn carry(socket: WebSocket, attached: Attached) {
     tokio::select! {
         () = incoming => {}
         () = outgoing => {}
+        () = resizing(resize, wanted) => {}
     }
 }
 
-fn is_end(text: &str) -> bool {
-    serde_json::from_str::<Word>(text).is_ok_and(|word| word == Word::End)
+/// Passes the client's sizes on, beside its input: of several that come while one is on its way, the last. Never
+/// ends.
+async fn resizing(resize: Option<Resize>, mut wanted: watch::Receiver<Option<TerminalSize>>) {
+    if let Some(resize) = resize {
+        while wanted.changed().await.is_ok() {
+            let size = *wanted.borrow_and_update();
+            if let Some(size) = size {
+                resize(size).await;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 async fn end_of(end: AttachedEnd) -> Word {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use berth_api::{AttachedOutput, Piece};
+use berth_api::{AttachedOutput, Piece, TerminalSize};
 
 use crate::running::{Running, job, request};
 
@@ -30,6 +30,22 @@ async fn bytes_go_both_ways_and_the_exit_code_comes_last() {
     assert!(input.end().await);
     let (came, last) = all(&mut output).await;
     assert_eq!((came == sent, last), (true, Piece::Exit(200_000)));
+}
+
+#[tokio::test]
+async fn the_clients_size_reaches_the_terminal_and_the_last_one_counts() {
+    let server = Running::start().await;
+    let client = server.client().await;
+    client.submit(&job("one")).await.unwrap();
+    let (mut input, mut output) = client.exec("1", &["cat".into()], true).await.unwrap();
+    let mut sizes = server.backend.sizes.subscribe();
+    for columns in [80, 132] {
+        assert!(input.resize(TerminalSize { columns, rows: 24 }).await);
+    }
+    sizes.wait_for(|size| *size == Some(TerminalSize { columns: 132, rows: 24 })).await.unwrap();
+    // Bytes that come after it are bytes as before.
+    assert!(input.send("still here").await && input.end().await);
+    assert_eq!(all(&mut output).await, (b"still here".to_vec(), Piece::Exit(10)));
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use std::{
 
 use berth_api::*;
 use berth_model::{Identity, JobRef};
-use berth_server::{Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, Scope};
+use berth_server::{
+    Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, Resize, Scope,
+};
 use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::watch;
 
@@ -33,6 +35,8 @@ pub struct Memory {
     pub open_streams: Arc<AtomicUsize>,
     /// Events that were taken out of streams.
     pub events_taken: Arc<AtomicUsize>,
+    /// The last size that a terminal was given.
+    pub sizes: watch::Sender<Option<TerminalSize>>,
 }
 
 /// Counts a stream for as long as it lives.
@@ -99,7 +103,13 @@ impl Memory {
             ended(i32::try_from(count).unwrap_or(i32::MAX));
             let _ = tokio::io::AsyncWriteExt::shutdown(&mut to).await;
         });
-        Attached { input: Box::new(input), output: Box::new(output), end: AttachedEnd::Closed, guard: None }
+        Attached {
+            input: Box::new(input),
+            output: Box::new(output),
+            end: AttachedEnd::Closed,
+            resize: None,
+            guard: None,
+        }
     }
 
     fn row(&self, job: JobRef) -> Result<(JobRow, Submit), ErrorBody> {
@@ -274,7 +284,13 @@ impl Backend for Memory {
     }
 
     /// An echo that ends with the number of bytes.
-    async fn exec(&self, _: &Caller, job: JobRef, argv: Vec<String>, _: bool) -> Result<Attached, ErrorBody> {
+    async fn exec(
+        &self,
+        _: &Caller,
+        job: JobRef,
+        argv: Vec<String>,
+        terminal: bool,
+    ) -> Result<Attached, ErrorBody> {
         self.row(job)?;
         if argv.is_empty() {
             return Err(ErrorBody::new(ErrorCode::Invalid, "there is no program"));
@@ -285,7 +301,12 @@ impl Backend for Memory {
             let _ = exit.send(count);
         });
         let end = AttachedEnd::Exit(async move { Ok(told.await.unwrap_or(-1)) }.boxed());
-        Ok(Attached { end, guard: Some(Box::new(open)), ..echo })
+        let sizes = self.sizes.clone();
+        let resize: Resize = Box::new(move |size| {
+            sizes.send_replace(Some(size));
+            std::future::ready(()).boxed()
+        });
+        Ok(Attached { end, resize: terminal.then_some(resize), guard: Some(Box::new(open)), ..echo })
     }
 
     async fn connect(&self, _: &Caller, job: JobRef, port: u16) -> Result<Attached, ErrorBody> {

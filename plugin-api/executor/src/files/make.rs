@@ -8,6 +8,7 @@ use std::{
         unix::fs::{DirBuilderExt, MetadataExt},
     },
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustix::{
@@ -39,8 +40,7 @@ pub fn make_as_root(path: &Path, uid: u32, gid: u32) -> io::Result<bool> {
         return belongs_to(&existing, uid).map(|()| true);
     }
     // Under another name until it has its owner, so that nobody ever sees it half-made.
-    let draft = format!(".{}.{}", name.to_string_lossy(), getpid().as_raw_nonzero());
-    mkdirat(&around, draft.as_str(), Mode::RWXU)?;
+    let draft = draft(&around, &name.to_string_lossy())?;
     let made = openat(&around, draft.as_str(), flags | OFlags::RDONLY, Mode::empty())?;
     fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     match renameat_with(&around, draft.as_str(), &around, name, RenameFlags::NOREPLACE) {
@@ -53,6 +53,21 @@ pub fn make_as_root(path: &Path, uid: u32, gid: u32) -> io::Result<bool> {
             }
             let existing = openat(&around, name, flags | OFlags::PATH, Mode::empty())?;
             belongs_to(&existing, uid).map(|()| true)
+        }
+    }
+}
+
+/// A new directory under a name that nobody else has: neither another thread, nor one that was killed in the
+/// midst of this.
+fn draft(around: &OwnedFd, name: &str) -> io::Result<String> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let draft = format!(".{name}.{}.{count}", getpid().as_raw_nonzero());
+        match mkdirat(around, draft.as_str(), Mode::RWXU) {
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) => return Ok(draft),
         }
     }
 }
@@ -128,6 +143,27 @@ mod tests {
         assert!(make_as_user(&path, me + 1).is_err());
         symlink(&path, folder.path().join("link")).unwrap();
         assert!(make_as_user(&folder.path().join("link"), me).is_err());
+    }
+
+    #[test]
+    fn many_tasks_make_the_directory_of_their_array_at_once() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for array in 0..100 {
+            let path = folder.path().join(array.to_string());
+            let all = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                let make = || {
+                    all.wait();
+                    make_as_root(&path, 65534, 65534).unwrap()
+                };
+                let tasks: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+                assert!(tasks.into_iter().all(|task| task.join().unwrap()));
+            });
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 100, "nothing half-made is left");
     }
 
     #[test]

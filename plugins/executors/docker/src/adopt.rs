@@ -1,22 +1,31 @@
 //! Finding attempts again: those that the engine has, and those that have a note only.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use berth_docker_engine::{
     EngineError,
-    bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptions},
+    bollard::{
+        Docker,
+        models::{ContainerSummary, ContainerSummaryStateEnum},
+        query_parameters::ListContainersOptions,
+    },
     filter, label,
 };
 use berth_executor_api::{AttemptName, AttemptState};
+use tokio::time::sleep;
 
 use crate::{
     books::New,
     facts::Facts,
-    launching::resume,
+    launching::{give_back, resume},
     notes::Note,
     shared::Shared,
-    tend::{self, Ready},
+    tend::{self, Ready, Tended},
 };
+
+/// How often a container that was listed is looked for that the engine does not find, and how soon again.
+const MOST_LOOKS: u32 = 50;
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A name as the engine has it, if it can be one of this cluster's.
 pub(crate) fn attempt(cluster: &str, name: &str) -> Option<AttemptName> {
@@ -85,10 +94,19 @@ fn adopt(shared: &Arc<Shared>, attempt: AttemptName, container: &ContainerSummar
     if over {
         return;
     }
+    let may_have_run = container.state != Some(ContainerSummaryStateEnum::CREATED);
     let (own, life) = (Arc::clone(shared), reins.life.clone());
-    let ready = Ready { facts, outputs: None, permit: None, note: None };
     shared.spawn(life, async move {
-        tend::tend(own, attempt, &mut reins, ready).await;
+        for _ in 0..MOST_LOOKS {
+            let ready =
+                Ready { facts: Arc::clone(&facts), outputs: None, permit: None, may_have_run, note: None };
+            if tend::tend(Arc::clone(&own), attempt.clone(), &mut reins, ready).await == Tended::Over {
+                return;
+            }
+            // An engine lists what it is still making for an earlier Berth, and does not find it yet.
+            sleep(LOOK_AGAIN).await;
+        }
+        give_back(&own, &attempt, "its container was gone before it had run".into());
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use berth_docker_engine::{Endpoint, EngineConfig, Prefix, Registries};
+use berth_docker_engine::{Endpoint, EngineConfig, ImageRules, Registries};
 use serde::{Deserialize, Serialize};
 
 use crate::{BACKEND, gpu::Gpus};
@@ -49,16 +49,8 @@ pub enum Swap {
 pub struct ImageSettings {
     /// When registries are asked.
     pub pull: Pull,
-    /// What a job runs in that names no image.
-    pub default: Option<String>,
-    /// Images that are offered to everybody.
-    pub offered: Vec<String>,
-    /// Whether users may name others than those that are offered.
-    pub others: bool,
-    /// Patterns with `*` of those others; everything where there are none.
-    pub allow: Vec<String>,
-    /// A private registry that stands before every name.
-    pub prefix: Option<Prefix>,
+    /// Which ones jobs may run in.
+    pub rules: ImageRules,
     /// How registries are logged in to.
     pub registries: Registries,
     /// The most bytes that images may take which Berth pulled; the least recently used ones go first.
@@ -73,11 +65,7 @@ impl Default for ImageSettings {
     fn default() -> Self {
         Self {
             pull: Pull::default(),
-            default: None,
-            offered: Vec::new(),
-            others: true,
-            allow: Vec::new(),
-            prefix: None,
+            rules: ImageRules::default(),
             registries: Registries::default(),
             cache_bytes: None,
             cool_down: Duration::from_secs(60),

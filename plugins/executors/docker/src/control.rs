@@ -79,6 +79,7 @@ async fn terminate(
     // Noted before anything is sent: see the notes.
     let first = if kindly { SIGTERM } else { SIGKILL };
     let kill_at = own_now().after(grace);
+    let before = shared.with(attempt, |entry| entry.note.stop.clone()).flatten();
     let noted = shared.note(attempt, |note| {
         let stop = note.stop.get_or_insert_with(|| Stop { kill_at, ..Stop::default() });
         stop.signals.insert(first);
@@ -98,7 +99,7 @@ async fn terminate(
     if let Err(error) = kill(shared, docker, attempt, first).await
         && !(frozen && kindly)
     {
-        return over_or(shared, docker, attempt, error).await;
+        return over_or(shared, docker, attempt, before, error).await;
     }
     if frozen {
         // The request is there when it wakes.
@@ -113,16 +114,18 @@ async fn terminate(
     Ok(())
 }
 
-/// A signal that could not be sent to what has just ended by itself is no error, and was no stop.
+/// A signal that could not be sent to what has just ended is no error, and was no stop. What was asked of it
+/// before that may be why it ended, and stays.
 async fn over_or(
     shared: &Shared,
     docker: &Docker,
     attempt: &AttemptName,
+    before: Option<Stop>,
     error: ExecutorError,
 ) -> Result<(), ExecutorError> {
     match state(shared, docker, attempt).await?.as_ref().map(look) {
         Some(Look::Over(_)) => {
-            let noted = shared.note(attempt, |note| note.stop = None).await;
+            let noted = shared.note(attempt, |note| note.stop = before).await;
             noted.map_err(|error| Shared::refused(format!("the executor's notes cannot be written: {error}")))
         }
         None => Ok(()),

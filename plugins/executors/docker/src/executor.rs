@@ -194,9 +194,7 @@ fn describe(config: &DockerConfig) -> Description {
     if config.images.pull == Pull::Never {
         notes.push("images: none is pulled".into());
     }
-    if !config.images.offered.is_empty() {
-        notes.push(format!("images that are offered: {}", config.images.offered.join(", ")));
-    }
+    notes.extend(config.images.rules.note());
     Description {
         name: BACKEND.into(),
         version: env!("CARGO_PKG_VERSION").into(),

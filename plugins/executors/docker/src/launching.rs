@@ -179,7 +179,9 @@ async fn run(shared: Arc<Shared>, mut taken: Taken) {
                 if tend::tend(own, attempt.clone(), &mut taken.reins, *ready).await == Tended::Over {
                     return;
                 }
-                // There is no container any more that could tell of it.
+                // There is no container any more that could tell of it; or not yet, where an earlier Berth's
+                // request for it is still under way.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 let launch = taken.launch.clone();
                 shared.with(&attempt, |entry| entry.made = false);
                 if let Err(error) = shared.note(&attempt, |note| note.launch = Some(launch)).await {
@@ -256,7 +258,8 @@ async fn image(shared: &Arc<Shared>, taken: &Taken, name: &ImageRef) -> Result<G
         shared.tell(report);
     };
     let _there = shared.docker_when_there().await;
-    shared.images.get(&shared.engine, name, taken.options.pull, tell).await
+    let owner = &taken.launch.spec.identity;
+    shared.images.get(&shared.engine, name, taken.options.pull, owner, tell).await
 }
 
 /// Waits until somebody wants it to end.
@@ -297,7 +300,8 @@ async fn create(
     let cgroup_parent = shared.counters.parent(&attempt, &info);
     facts.counted = cgroup_parent.is_some();
     taken.facts = Arc::new(facts);
-    let body = body(shared, taken, &info, name.full(), network, cgroup_parent);
+    let image = if shared.images.by_contents() { got.id } else { name.full() };
+    let body = body(shared, taken, &info, image, network, cgroup_parent);
     let options =
         CreateContainerOptions { name: Some(attempt.to_string()), ..CreateContainerOptions::default() };
     let patient = docker.with_timeout(shared.config.start_within);
@@ -320,7 +324,13 @@ async fn create(
         return Made::NoRoom(format!("the executor's notes cannot be written: {error}"));
     }
     let facts = Arc::clone(&taken.facts);
-    Made::Ready(Box::new(Ready { facts, outputs: Some(outputs), permit: Some(permit), note }))
+    Made::Ready(Box::new(Ready {
+        facts,
+        outputs: Some(outputs),
+        permit: Some(permit),
+        may_have_run: false,
+        note,
+    }))
 }
 
 fn body(

@@ -11,7 +11,6 @@ use crate::{
     books::Nudge,
     shared::Shared,
     state::{Look, look},
-    tend,
 };
 
 /// How long an answer waits for the outputs of what has just ended.
@@ -79,7 +78,7 @@ async fn live(
     };
     let suspended = shared.with(attempt, |entry| entry.note.suspended).flatten();
     let report = |state| {
-        let report = tend::report_of(shared, attempt, &container);
+        let report = shared.running(attempt, &container);
         let at = if last.state == state { last.at } else { report.at };
         Truth::Known(AttemptReport { state, at, message: last.message.clone(), ..report })
     };

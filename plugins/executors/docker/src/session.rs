@@ -2,16 +2,17 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use berth_docker_engine::{
     EngineError,
     bollard::{
         Docker,
         exec::{StartExecOptions, StartExecResults},
         models::ExecConfig,
-        query_parameters::InspectContainerOptions,
+        query_parameters::{InspectContainerOptions, ResizeExecOptions},
     },
 };
-use berth_executor_api::{AttemptName, Connection, ExecSession, ExecutorError};
+use berth_executor_api::{AttemptName, Connection, ExecSession, ExecutorError, Terminal, TerminalSize};
 use futures::{FutureExt, StreamExt};
 use tokio::{
     io::AsyncWrite,
@@ -51,13 +52,31 @@ pub(crate) async fn exec(
     match started.map_err(|error| not_there(shared, attempt, error))? {
         StartExecResults::Attached { output, input } => {
             let pieces = output.map(|piece| piece.map(|piece| piece.into_bytes()).map_err(io::Error::other));
+            let own = ExecTerminal { shared: Arc::clone(shared), docker: docker.clone(), id: id.clone() };
             Ok(ExecSession {
+                terminal: terminal.then(|| Box::new(own) as Box<dyn Terminal>),
                 input: Box::new(Pinned(input)),
                 output: Box::new(StreamReader::new(pieces)),
                 exit: exit(Arc::clone(shared), docker, id).boxed(),
             })
         }
         StartExecResults::Detached => Err(Shared::refused("the engine gave no streams of the process")),
+    }
+}
+
+/// The terminal of a process that the engine knows by this number.
+struct ExecTerminal {
+    shared: Arc<Shared>,
+    docker: Docker,
+    id: String,
+}
+
+#[async_trait]
+impl Terminal for ExecTerminal {
+    async fn resize(&self, size: TerminalSize) -> Result<(), ExecutorError> {
+        let options = ResizeExecOptions { h: size.rows.into(), w: size.columns.into() };
+        let resized = self.docker.resize_exec(&self.id, options);
+        self.shared.engine.answer(resized).await.map_err(|error| self.shared.failed(error))
     }
 }
 

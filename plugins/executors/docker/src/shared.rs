@@ -8,7 +8,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use berth_docker_engine::{Engine, EngineError, EngineInfo, bollard::Docker};
+use berth_docker_engine::{
+    Engine, EngineError, EngineInfo,
+    bollard::{Docker, models::ContainerInspectResponse},
+};
 use berth_executor_api::{AttemptName, AttemptReport, AttemptState, ExecutorError, Report, UtcMs};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +20,7 @@ use crate::{
     BACKEND,
     books::{Books, Entry},
     config::DockerConfig,
+    convert,
     images::Images,
     networks::Networks,
     notes::{Note, Notes},
@@ -107,6 +111,21 @@ impl Shared {
     /// A report that says nothing but the state, as of now.
     pub fn report(&self, attempt: &AttemptName, state: AttemptState) -> AttemptReport {
         AttemptReport { node: self.node(), ..AttemptReport::new(attempt.clone(), state, self.now()) }
+    }
+
+    /// What a running container's state says to people and tools.
+    pub fn running(&self, attempt: &AttemptName, container: &ContainerInspectResponse) -> AttemptReport {
+        let mut report = self.report(attempt, AttemptState::Running);
+        let Some(settings) = &container.network_settings else { return report };
+        let networks = settings.networks.iter().flatten();
+        let addresses = networks.flat_map(|(_, network)| [&network.ip_address, &network.global_ipv6_address]);
+        report.addresses = addresses.flatten().filter(|address| !address.is_empty()).cloned().collect();
+        let host = self.config.publish_host.clone();
+        let everywhere = matches!(self.config.publish.as_str(), "" | "0.0.0.0" | "::");
+        let host = host.or_else(|| (!everywhere).then(|| self.config.publish.clone()));
+        let host = host.or_else(|| self.node()).unwrap_or_default();
+        report.ports = convert::mapped(settings, &host);
+        report
     }
 
     /// The node's name, once the engine has told it.

@@ -9,7 +9,7 @@ use berth_executor_api::{ExecutorError, UtcMs};
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker, models::SystemInfo};
 use tokio::time::timeout;
 
-use crate::{Endpoint, EngineConfig, EngineError, engine_time};
+use crate::{Endpoint, EngineConfig, EngineError, engine_time, tls};
 
 /// The oldest version of the API that Berth speaks.
 pub const OLDEST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
@@ -57,11 +57,14 @@ impl Engine {
     /// Connects anew, agrees on a version of the API, and asks the engine about itself.
     ///
     /// # Errors
-    /// `Unreachable` when it does not answer; `Unusable` when it is too old.
+    /// `Unreachable` when it does not answer; `Unusable` when it is too old, or the files for TLS are not as they
+    /// should be.
     pub async fn connect(&self) -> Result<EngineInfo, ExecutorError> {
         let backend = self.config.backend;
         self.lock().take();
-        let docker = self.negotiate().await.map_err(|error| error.for_executor(backend))?;
+        let docker = self.client().await?;
+        let docker = self.answer(docker.with_request_modifier(encode_for_urls).negotiate_version()).await;
+        let docker = docker.map_err(|error| error.for_executor(backend))?;
         let version = docker.client_version();
         if version < OLDEST_API {
             return Err(ExecutorError::Unusable {
@@ -86,15 +89,23 @@ impl Engine {
         Ok(EngineInfo { info, api: version.to_string(), clock_ahead_ms })
     }
 
-    async fn negotiate(&self) -> Result<Docker, EngineError> {
+    async fn client(&self) -> Result<Docker, ExecutorError> {
+        let backend = self.config.backend;
         let seconds = self.config.answer_within.as_secs().max(1);
-        let docker = match &self.config.endpoint {
+        let made = match &self.config.endpoint {
             Endpoint::Unix(path) => {
-                Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)?
+                Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
             }
-            Endpoint::Tcp(host) => Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION)?,
+            Endpoint::Tcp(host) => Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION),
+            Endpoint::Tls { host, files } => {
+                let made = tls::docker(host, files, seconds).await;
+                return made.map_err(|error| ExecutorError::Unusable {
+                    backend: backend.into(),
+                    reason: error.to_string(),
+                });
+            }
         };
-        self.answer(docker.with_request_modifier(encode_for_urls).negotiate_version()).await
+        made.map_err(|error| EngineError::from(error).for_executor(backend))
     }
 
     /// The connection, made now where there is none.

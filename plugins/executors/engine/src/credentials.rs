@@ -6,12 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use berth_executor_api::Identity;
 use bollard::auth::DockerCredentials;
-use serde::Deserialize;
+
+use crate::{
+    auth_file::{self, BadForm, Entry},
+    user_login::{UserLoginError, own_entry},
+};
 
 /// A user name and a password. Neither is ever shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// The user's name there.
     pub username: String,
@@ -58,6 +62,69 @@ pub enum CredentialsError {
         /// The file.
         path: PathBuf,
     },
+    /// It leaves the login to a program, and none is run.
+    #[error(
+        "the credentials file {} leaves the login for {host} to a helper program, which is not run; log in \
+         there with a configuration without credsStore and credHelpers",
+        path.display()
+    )]
+    Helper {
+        /// The file.
+        path: PathBuf,
+        /// The registry.
+        host: String,
+    },
+}
+
+/// As whom a registry is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// As everybody may: with the site's credentials, or with none.
+    Site(Option<Credentials>),
+    /// As one user alone.
+    Own {
+        /// The user's number.
+        uid: u32,
+        /// What the user has stored.
+        credentials: Credentials,
+    },
+}
+
+impl Access {
+    /// What the registry is told.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        match self {
+            Self::Site(credentials) => credentials.as_ref(),
+            Self::Own { credentials, .. } => Some(credentials),
+        }
+    }
+
+    /// The same as the engine takes it.
+    #[must_use]
+    pub fn for_engine(&self, host: &str) -> Option<DockerCredentials> {
+        self.credentials().map(|credentials| credentials.for_engine(host))
+    }
+}
+
+/// As whom a registry is asked for a user's job, and what else is worth knowing if it says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// As whom.
+    pub access: Access,
+    /// Why the user's own login was left aside.
+    pub hint: Option<String>,
+}
+
+/// Why nobody knows as whom to ask.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The site's credentials cannot be had.
+    #[error(transparent)]
+    Site(#[from] CredentialsError),
+    /// The user's own cannot.
+    #[error(transparent)]
+    Own(#[from] UserLoginError),
 }
 
 /// The site's credentials, by registry. Files are read each time, so that a new password is used at once.
@@ -67,19 +134,8 @@ pub struct Registries {
     pub logins: BTreeMap<String, RegistryLogin>,
     /// A file as `docker login` writes it, for registries that have no login of their own here.
     pub auth_file: Option<PathBuf>,
-}
-
-/// What `docker login` writes.
-#[derive(Deserialize)]
-struct AuthFile {
-    #[serde(default)]
-    auths: BTreeMap<String, Auth>,
-}
-
-#[derive(Deserialize)]
-struct Auth {
-    #[serde(default)]
-    auth: String,
+    /// Whether users' own logins, which `docker login` has stored in their homes, come before these.
+    pub user_logins: bool,
 }
 
 impl Registries {
@@ -93,10 +149,36 @@ impl Registries {
             let password = text.lines().next().unwrap_or_default().to_owned();
             return Ok(Some(Credentials { username: login.username.clone(), password }));
         }
-        match &self.auth_file {
-            Some(path) => in_auth_file(path, &read(path).await?, host),
-            None => Ok(None),
+        let Some(path) = &self.auth_file else { return Ok(None) };
+        let path = path.clone();
+        match auth_file::entry(&read(&path).await?, host) {
+            Ok(Entry::Login(credentials)) => Ok(Some(credentials)),
+            Ok(Entry::Helper) => Err(CredentialsError::Helper { path, host: host.to_owned() }),
+            Ok(Entry::None) => Ok(None),
+            Err(BadForm) => Err(CredentialsError::Form { path }),
         }
+    }
+
+    /// As whom a registry is asked for a job of this user: with the user's own login where that is allowed
+    /// and there is one, otherwise as for everybody.
+    ///
+    /// # Errors
+    /// When credentials are there and cannot be used.
+    pub async fn access(&self, host: &str, owner: &Identity) -> Result<Asking, AccessError> {
+        let own = if self.user_logins { own_entry(owner, host).await? } else { None };
+        let hint = match own {
+            Some((_, Entry::Login(credentials))) => {
+                let access = Access::Own { uid: owner.uid, credentials };
+                return Ok(Asking { access, hint: None });
+            }
+            Some((path, Entry::Helper)) => Some(format!(
+                "{} leaves the login for {host} to a helper program, which is not run; log in there with a \
+                 configuration without credsStore and credHelpers",
+                path.display()
+            )),
+            Some((_, Entry::None)) | None => None,
+        };
+        Ok(Asking { access: Access::Site(self.credentials(host).await?), hint })
     }
 }
 
@@ -108,21 +190,6 @@ async fn read(path: &Path) -> Result<String, CredentialsError> {
         return Err(CredentialsError::Open { path: path.to_owned() });
     }
     tokio::fs::read_to_string(path).await.map_err(failed)
-}
-
-fn in_auth_file(path: &Path, text: &str, host: &str) -> Result<Option<Credentials>, CredentialsError> {
-    let form = || CredentialsError::Form { path: path.to_owned() };
-    let file: AuthFile = serde_json::from_str(text).map_err(|_| form())?;
-    let is_it = |key: &str| {
-        let bare = key.trim_start_matches("https://").trim_start_matches("http://");
-        let bare = bare.split('/').next().unwrap_or(bare);
-        bare == host || (host == "docker.io" && bare == "index.docker.io")
-    };
-    let Some((_, found)) = file.auths.iter().find(|(key, _)| is_it(key)) else { return Ok(None) };
-    let decoded = STANDARD.decode(&found.auth).map_err(|_| form())?;
-    let decoded = String::from_utf8(decoded).map_err(|_| form())?;
-    let (username, password) = decoded.split_once(':').ok_or_else(form)?;
-    Ok(Some(Credentials { username: username.to_owned(), password: password.to_owned() }))
 }
 
 impl Credentials {
@@ -142,6 +209,8 @@ impl Credentials {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
     use super::*;
 
     fn private(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -160,7 +229,7 @@ mod tests {
         let auth_file = private(folder.path(), "auth.json", &json);
         let login = RegistryLogin { username: "alice".into(), password_file };
         let logins = BTreeMap::from([("127.0.0.1:5000".to_owned(), login)]);
-        let registries = Registries { logins, auth_file: Some(auth_file) };
+        let registries = Registries { logins, auth_file: Some(auth_file), user_logins: false };
         let of = async |host: &str| registries.credentials(host).await.unwrap();
         let alice = of("127.0.0.1:5000").await.unwrap();
         assert_eq!((alice.username.as_str(), alice.password.as_str()), ("alice", "se:cret"));
@@ -179,9 +248,56 @@ mod tests {
         for (path, part) in
             [(open, "chmod"), (broken, "docker login"), (folder.path().join("none"), "cannot be read")]
         {
-            let registries = Registries { logins: BTreeMap::new(), auth_file: Some(path) };
+            let registries = Registries { auth_file: Some(path), ..Registries::default() };
             let error = registries.credentials("h").await.unwrap_err().to_string();
             assert!(error.contains(part) && !error.contains("secret-"), "{error}");
         }
+    }
+
+    /// Whoever runs this test, with a home directory in which `docker login` has left this.
+    fn me(home: &Path, logins: &str) -> Identity {
+        fs::create_dir(home.join(".docker")).unwrap();
+        private(home, ".docker/config.json", logins);
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let home = Some(home.to_str().unwrap().to_owned());
+        Identity { user: "me".into(), uid, gid, groups: vec![], home, email: None, roles: vec![] }
+    }
+
+    #[tokio::test]
+    async fn a_users_own_login_comes_first_then_the_sites_then_none() {
+        let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let token = STANDARD.encode("me:mine");
+        let text = format!(r#"{{"auths": {{"both.site": {{"auth": "{token}"}}, "kept.site": {{}}}}}}"#);
+        let owner = me(home.path(), &text);
+        let site = |host: &str| {
+            let password_file = private(folder.path(), "password", "theirs");
+            (host.to_owned(), RegistryLogin { username: "site".into(), password_file })
+        };
+        let logins = BTreeMap::from(["both.site", "site.site"].map(site));
+        let mut registries = Registries { logins, user_logins: true, ..Registries::default() };
+        let as_whom = async |registries: &Registries, host: &str| {
+            let asking = registries.access(host, &owner).await.unwrap();
+            let name = asking.access.credentials().map(|credentials| credentials.username.clone());
+            (matches!(asking.access, Access::Own { .. }), name, asking.hint)
+        };
+        assert_eq!(as_whom(&registries, "both.site").await, (true, Some("me".into()), None));
+        assert_eq!(as_whom(&registries, "site.site").await, (false, Some("site".into()), None));
+        assert_eq!(as_whom(&registries, "other.site").await, (false, None, None));
+        let (own, name, hint) = as_whom(&registries, "kept.site").await;
+        assert!(!own && name.is_none() && hint.unwrap().contains("helper program"));
+        registries.user_logins = false;
+        assert_eq!(as_whom(&registries, "both.site").await, (false, Some("site".into()), None));
+        assert_eq!(as_whom(&registries, "kept.site").await, (false, None, None));
+    }
+
+    #[tokio::test]
+    async fn a_users_file_that_is_not_as_it_should_be_is_an_error_also_where_the_site_has_a_login() {
+        let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let owner = me(home.path(), "not json");
+        let password_file = private(folder.path(), "password", "theirs");
+        let login = RegistryLogin { username: "site".into(), password_file };
+        let logins = BTreeMap::from([("h".to_owned(), login)]);
+        let registries = Registries { logins, user_logins: true, ..Registries::default() };
+        assert!(matches!(registries.access("h", &owner).await, Err(AccessError::Own(_))));
     }
 }

@@ -123,8 +123,9 @@ impl Book {
         self.entries().get_mut(attempt).map(act)
     }
 
-    pub fn forget(&self, attempt: &AttemptName) {
-        self.entries().remove(attempt);
+    /// Whether there was one.
+    pub fn forget(&self, attempt: &AttemptName) -> bool {
+        self.entries().remove(attempt).is_some()
     }
 
     /// Attempts whose ends were not told yet.

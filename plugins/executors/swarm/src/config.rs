@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use berth_docker_engine::{EngineConfig, Prefix, Registries};
+use berth_docker_engine::{EngineConfig, ImageRules, Registries};
 
 use crate::BACKEND;
 
@@ -32,17 +32,16 @@ pub struct SwarmConfig {
     /// How long a node may be away before its attempts count as lost.
     pub lost_after: Duration,
     /// The longest time between two looks at tasks of other nodes. The engine tells of changes on its own
-    /// node only, so the others have to be asked for, and only while there are attempts.
+    /// node only, so the others have to be asked for, and only while there are attempts. Nodes are looked at
+    /// ten times less often, and once a minute at least.
     pub look_at_least_every: Duration,
     /// The generic resource that stands for a GPU.
     pub gpu_resource: String,
     /// Overlay networks that are made when a job wants them and they are not there; with `true` those that
     /// have no way out.
     pub networks: BTreeMap<String, bool>,
-    /// What jobs run in that name no image; without it they are refused.
-    pub default_image: Option<String>,
-    /// A registry that all images are taken from.
-    pub image_prefix: Option<Prefix>,
+    /// Which images jobs may run in.
+    pub images: ImageRules,
     /// What registries want to hear.
     pub registries: Registries,
     /// The site's data area, told to jobs.
@@ -69,8 +68,7 @@ impl SwarmConfig {
             look_at_least_every: Duration::from_secs(2),
             gpu_resource: "gpu".into(),
             networks: BTreeMap::new(),
-            default_image: None,
-            image_prefix: None,
+            images: ImageRules::default(),
             registries: Registries::default(),
             data: None,
             pids: None,

@@ -54,17 +54,18 @@ fn unsupported(what: &'static str) -> ExecutorError {
     ExecutorError::Unsupported { backend: BACKEND.into(), what }
 }
 
-fn notes() -> Vec<String> {
-    [
+fn notes(config: &SwarmConfig) -> Vec<String> {
+    let always = [
         "limits: memory and, where asked for, CPU are held by each node's engine",
         "grace: a job is killed after the grace it was submitted with; a shorter one holds on the node whose engine Berth asks",
         "nodes: draining one ends its jobs, as Swarm does; pausing one lets them finish",
         "out of memory: shown for jobs on the node whose engine Berth asks; elsewhere a Swarm tells only 137",
         "nodes that are away: their jobs are unreachable, then lost, and never started again by themselves",
         "jobs' directories, mounts and outputs have to lie at the same path on all nodes",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ];
+    let own = "images: pulled with users' own logins; a node gives what it has to everybody";
+    let own = config.registries.user_logins.then_some(own);
+    always.into_iter().chain(own).map(str::to_owned).chain(config.images.note()).collect()
 }
 
 #[async_trait]
@@ -85,7 +86,7 @@ impl Executor for SwarmExecutor {
                 extensions: KEYS.map(str::to_owned).to_vec(),
                 ..Capabilities::default()
             },
-            notes: notes(),
+            notes: notes(&self.swarm.config),
         }
     }
 

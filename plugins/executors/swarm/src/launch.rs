@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use berth_docker_engine::{
-    EngineError,
+    AccessError, EngineError,
     bollard::{
         Docker,
         auth::DockerCredentials,
@@ -117,8 +117,11 @@ async fn nodes_with(swarm: &Swarm, launch: &Launch) -> Result<crate::nodes::Node
 
 async fn credentials(swarm: &Swarm, spec: &LaunchSpec) -> Result<Option<DockerCredentials>, Not> {
     let image = service::image(spec, &swarm.config).map_err(refused)?;
-    let found = swarm.config.registries.credentials(image.host()).await.map_err(refused)?;
-    Ok(found.map(|credentials| credentials.for_engine(image.host())))
+    match swarm.config.registries.access(image.host(), &spec.identity).await {
+        Ok(asking) => Ok(asking.access.for_engine(image.host())),
+        Err(AccessError::Own(error)) if error.may_pass() => Err(Not::NoRoom(error.to_string())),
+        Err(error) => Err(refused(error)),
+    }
 }
 
 async fn secrets(swarm: &Swarm, options: &Options) -> Result<Vec<Named>, Not> {

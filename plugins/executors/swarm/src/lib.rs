@@ -23,6 +23,7 @@ mod logs;
 mod nodes;
 mod options;
 mod output;
+mod pace;
 mod reconcile;
 mod reports;
 mod service;

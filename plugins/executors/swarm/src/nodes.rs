@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use berth_docker_engine::{
     bollard::models::{
         GenericResources, Node as SwarmNode, NodeSpecAvailabilityEnum, NodeSpecRoleEnum,
-        NodeState as SwarmNodeState, ResourceObject,
+        NodeState as SwarmNodeState, ResourceObject, Task, TaskState,
     },
     engine_time,
 };
@@ -21,7 +21,7 @@ pub(crate) struct Known {
     pub name: String,
     /// By which it can be reached.
     pub address: String,
-    /// All that it has.
+    /// All that it has, whoever uses it.
     pub resources: Resources,
     /// Since when it does not answer its manager, by the manager's clock.
     pub down_since: Option<UtcMs>,
@@ -53,8 +53,39 @@ impl Nodes {
     }
 }
 
-/// Takes over a manager's list of nodes.
-pub(crate) fn convert(nodes: Vec<SwarmNode>, config: &SwarmConfig) -> Nodes {
+/// What is reserved on nodes by others than Berth, by the nodes' numbers.
+pub(crate) type Reserved = HashMap<String, Resources>;
+
+/// Adds up what tasks of others reserve where they are. `ours` knows Berth's own by their labels: those are
+/// in its books already.
+pub(crate) fn reserved(
+    tasks: Vec<Task>,
+    ours: impl Fn(&HashMap<String, String>) -> bool,
+    config: &SwarmConfig,
+) -> Reserved {
+    let mut all = Reserved::new();
+    for task in tasks {
+        let state = task.status.as_ref().and_then(|status| status.state);
+        let spec = task.spec.unwrap_or_default();
+        let labels = spec.container_spec.and_then(|container| container.labels).unwrap_or_default();
+        let reservations = spec.resources.and_then(|resources| resources.reservations);
+        let (Some(node), Some(reservations)) = (task.node_id, reservations) else { continue };
+        if !node.is_empty() && holds(state) && !ours(&labels) {
+            let sum = all.entry(node).or_default();
+            *sum = sum.plus(&resources(&reservations, &config.gpu_resource));
+        }
+    }
+    all
+}
+
+/// Whether a task in this state has what it reserves.
+fn holds(state: Option<TaskState>) -> bool {
+    use TaskState as S;
+    !matches!(state, Some(S::COMPLETE | S::FAILED | S::REJECTED | S::SHUTDOWN | S::ORPHANED | S::REMOVE))
+}
+
+/// Takes over a manager's list of nodes, less what others have reserved there.
+pub(crate) fn convert(nodes: Vec<SwarmNode>, reserved: &Reserved, config: &SwarmConfig) -> Nodes {
     let mut hostnames: HashMap<String, u32> = HashMap::new();
     for node in &nodes {
         *hostnames.entry(hostname(node)).or_default() += 1;
@@ -75,10 +106,11 @@ pub(crate) fn convert(nodes: Vec<SwarmNode>, config: &SwarmConfig) -> Nodes {
         };
         let has = node.description.as_ref().and_then(|description| description.resources.as_ref());
         let resources = has.map(|has| resources(has, &config.gpu_resource)).unwrap_or_default();
+        let left = reserved.get(&id).map_or(resources, |others| resources.saturating_sub(others));
         let state = state(&node);
         let told = (managers || !is_manager(&node)).then(|| Node {
             name: name.clone(),
-            total: with_backlog(resources, config.backlog_percent),
+            total: with_backlog(left, config.backlog_percent),
             labels: labels(&node),
             state,
         });
@@ -170,7 +202,8 @@ fn with_backlog(resources: Resources, percent: u64) -> Resources {
 mod tests {
     use berth_docker_engine::bollard::models::{
         GenericResourcesInner, GenericResourcesInnerDiscreteResourceSpec,
-        GenericResourcesInnerNamedResourceSpec, NodeDescription, NodeSpec, NodeStatus, Platform,
+        GenericResourcesInnerNamedResourceSpec, NodeDescription, NodeSpec, NodeStatus, Platform, TaskSpec,
+        TaskSpecContainerSpec, TaskSpecResources, TaskStatus,
     };
 
     use super::*;
@@ -204,6 +237,11 @@ mod tests {
         }
     }
 
+    /// Without others.
+    fn convert(nodes: Vec<SwarmNode>, config: &SwarmConfig) -> Nodes {
+        super::convert(nodes, &Reserved::new(), config)
+    }
+
     const WORKER: NodeSpecRoleEnum = NodeSpecRoleEnum::WORKER;
     const MANAGER: NodeSpecRoleEnum = NodeSpecRoleEnum::MANAGER;
 
@@ -223,6 +261,54 @@ mod tests {
         assert_eq!((told.labels["disk"].as_str(), told.labels["role"].as_str()), ("ssd", "worker"));
         assert_eq!(constraint("disk", "ssd"), "node.labels.disk==ssd");
         assert_eq!(constraint("arch", "x86_64"), "node.platform.arch==x86_64");
+    }
+
+    fn task(node: &str, state: TaskState, cpus: i64, labels: &[(&str, &str)]) -> Task {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let reservations =
+            ResourceObject { nano_cpus: Some(cpus * 1_000_000_000), ..ResourceObject::default() };
+        Task {
+            node_id: Some(node.into()),
+            status: Some(TaskStatus { state: Some(state), ..TaskStatus::default() }),
+            spec: Some(TaskSpec {
+                container_spec: Some(TaskSpecContainerSpec {
+                    labels: Some(labels.collect()),
+                    ..TaskSpecContainerSpec::default()
+                }),
+                resources: Some(TaskSpecResources {
+                    reservations: Some(reservations),
+                    ..TaskSpecResources::default()
+                }),
+                ..TaskSpec::default()
+            }),
+            ..Task::default()
+        }
+    }
+
+    #[test]
+    fn what_others_reserve_on_a_node_is_not_told_as_free() {
+        let tasks = vec![
+            task("1", TaskState::RUNNING, 1, &[]),
+            task("1", TaskState::ASSIGNED, 2, &[("of", "someone")]),
+            task("1", TaskState::COMPLETE, 4, &[]),
+            task("1", TaskState::RUNNING, 8, &[("of", "berth")]),
+            task("", TaskState::PENDING, 16, &[]),
+            task("2", TaskState::PREPARING, 32, &[]),
+        ];
+        let ours = |labels: &HashMap<String, String>| labels.get("of").is_some_and(|of| of == "berth");
+        let reserved = reserved(tasks, ours, &config());
+        let cpus = |node: &str| reserved[node].cpu_millis;
+        assert_eq!((reserved.len(), cpus("1"), cpus("2")), (2, 3000, 32_000));
+
+        let mut config = config();
+        config.backlog_percent = 100;
+        let mut big = node("1", "big", WORKER);
+        let has = big.description.as_mut().and_then(|description| description.resources.as_mut()).unwrap();
+        has.nano_cpus = Some(4_000_000_000);
+        let nodes = super::convert(vec![big, node("2", "full", WORKER)], &reserved, &config);
+        let left = |name: &str| nodes.by_name(name).unwrap().told.as_ref().unwrap().total.cpu_millis;
+        assert_eq!((left("big"), left("full")), (2000, 0));
+        assert_eq!(nodes.by_name("big").unwrap().resources.cpu_millis, 4000);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use berth_docker_engine::{
-    ImageError, ImageRef,
+    ImageError, ImageRef, ImageRefused,
     bollard::models::{
         EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum, EndpointSpec,
         EndpointSpecModeEnum, GenericResourcesInner, GenericResourcesInnerDiscreteResourceSpec, Limit, Mount,
@@ -46,8 +46,8 @@ const ANY_SHELL: &str = r#"command -v bash >/dev/null 2>&1 && exec bash "$@"; ex
 /// Why a launch can never become a service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
-    #[error("jobs in a Swarm need an image, and this one names none")]
-    NoImage,
+    #[error(transparent)]
+    Choice(#[from] ImageRefused),
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]
@@ -73,12 +73,8 @@ pub(crate) struct Found<'a> {
 
 /// What the image is called in the engine.
 pub(crate) fn image(spec: &LaunchSpec, config: &SwarmConfig) -> Result<ImageRef, ServiceError> {
-    let named = spec.image.as_deref().or(config.default_image.as_deref());
-    let asked: ImageRef = named.ok_or(ServiceError::NoImage)?.parse()?;
-    Ok(match &config.image_prefix {
-        Some(prefix) => prefix.apply(&asked)?,
-        None => asked,
-    })
+    let chosen = config.images.choose(spec.image.as_deref())?;
+    Ok(config.images.in_registry(&chosen)?)
 }
 
 /// What can be refused without asking the Swarm.

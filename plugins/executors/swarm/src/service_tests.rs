@@ -199,9 +199,17 @@ fn what_a_swarm_cannot_do_is_refused() {
     let mut relative = launch(|_| ());
     relative.stdout = "out".into();
     assert!(matches!(check(&relative, None), Err(ServiceError::Path { .. })));
-    let no_image = launch(|spec| spec.image = None);
+}
+
+#[test]
+fn an_image_is_one_that_the_site_allows_and_comes_from_its_registry() {
+    let (without, with) = (launch(|spec| spec.image = None), launch(|_| ()));
     let mut config = SwarmConfig::new("c");
-    assert!(matches!(image(&no_image.spec, &config), Err(ServiceError::NoImage)));
-    config.default_image = Some("site/usual".into());
-    assert_eq!(image(&no_image.spec, &config).unwrap().full(), "site/usual:latest");
+    assert!(matches!(image(&without.spec, &config), Err(ServiceError::Choice(ImageRefused::None))));
+    config.images.default = Some("site/usual".parse().unwrap());
+    config.images.others = false;
+    config.images.prefix = Some("hub.site:5000".parse().unwrap());
+    assert_eq!(image(&without.spec, &config).unwrap().full(), "hub.site:5000/site/usual:latest");
+    let refused = image(&with.spec, &config);
+    assert!(matches!(refused, Err(ServiceError::Choice(ImageRefused::NotAllowed { .. }))), "{refused:?}");
 }

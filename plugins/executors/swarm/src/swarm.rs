@@ -22,11 +22,14 @@ use tokio::sync::{Notify, watch};
 use crate::{
     BACKEND, SwarmConfig,
     book::{Book, Entry, Progress},
-    nodes::{self, Nodes},
+    nodes::{self, Nodes, Reserved},
     output::{self, Outputs},
     reports::Reports,
     service::{attempt_of, own_label},
 };
+
+/// What a Swarm may want of tasks that have not ended. The others may be many.
+const UNDER_WAY: [&str; 3] = ["ready", "running", "complete"];
 
 /// The engine that is asked, as it was when it was last connected.
 #[derive(Clone, Debug)]
@@ -121,15 +124,31 @@ impl Swarm {
         self.engine.answer(question(docker)).await.map_err(without_leader)
     }
 
-    /// Asks for the nodes; whether something about them is new.
+    /// Asks for the nodes and what others have reserved there, and tells of them if something about them is
+    /// new; whether it is.
     pub async fn refresh_nodes(&self) -> Result<bool, ExecutorError> {
         let list = self.ask(async |docker: Docker| docker.list_nodes(None::<ListNodesOptions>).await).await;
         let list = list.map_err(|error| error.for_executor(BACKEND))?;
-        let nodes = nodes::convert(list, &self.config);
-        let mut known = lock(&self.nodes);
-        let new = *known != nodes;
-        *known = nodes;
+        let nodes = nodes::convert(list, &self.reserved().await?, &self.config);
+        let told = nodes.told();
+        let new = {
+            let mut known = lock(&self.nodes);
+            let new = *known != nodes;
+            *known = nodes;
+            new
+        };
+        // Whoever asks: the next one to ask will find nothing new.
+        if new {
+            self.reports.capacity(told);
+        }
         Ok(new)
+    }
+
+    /// What tasks of services that are not Berth's reserve.
+    async fn reserved(&self) -> Result<Reserved, ExecutorError> {
+        let filters = HashMap::from([("desired-state".to_owned(), UNDER_WAY.map(str::to_owned).to_vec())]);
+        let tasks = self.tasks(&filters).await.map_err(|error| error.for_executor(BACKEND))?;
+        Ok(nodes::reserved(tasks, |labels| self.attempt(labels).is_some(), &self.config))
     }
 
     /// The service of an attempt, if there is one.
@@ -208,6 +227,11 @@ impl Swarm {
             (attempt, Carrier { service, tasks })
         };
         Ok(services.into_iter().map(with).collect())
+    }
+
+    /// Whether it is the name of an attempt of this cluster.
+    pub fn names_attempt(&self, name: &str) -> bool {
+        AttemptName::parse(&self.config.cluster, name).is_ok()
     }
 
     /// The attempt of this cluster that labels name.

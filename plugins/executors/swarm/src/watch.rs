@@ -3,7 +3,11 @@
 //! An engine tells of services and nodes of the whole Swarm, and of containers on its own node, but not of
 //! tasks. So every such event leads to a look at the tasks, and looks follow it at growing distances, until
 //! nothing changes any more; only while there are attempts that the events do not cover do they go on, at
-//! the longest distance that is set. Without attempts nothing is asked.
+//! the longest distance that is set. Without attempts there are none.
+//!
+//! Engines drop events under load, and say nothing when their own source of them dries up. Nodes are therefore
+//! also looked at without one, only more seldom; and so is what other services reserve on them, which has no
+//! events of its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,23 +17,22 @@ use berth_docker_engine::bollard::{
 };
 use berth_executor_api::{AttemptName, ExecutorError};
 use futures::{StreamExt, stream::BoxStream};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::{
     BACKEND,
+    pace::Pace,
     reconcile::given_up,
     swarm::Swarm,
     task::{self, State},
 };
 
-/// The first look after something happened, and how the distance grows.
-const FIRST_LOOK: Duration = Duration::from_millis(30);
 /// How soon an engine that is away is asked for again, the first time and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Events that come together lead to one look.
-const TOGETHER: Duration = Duration::from_millis(15);
 /// What is only looked at to be sure.
 const TO_BE_SURE: Duration = Duration::from_secs(60);
+/// So many times more seldom than at tasks is looked at nodes.
+const NODES_MORE_SELDOM: u32 = 10;
 
 /// What may change where an attempt stands.
 const ACTIONS: [&str; 6] = ["create", "update", "remove", "start", "die", "oom"];
@@ -90,18 +93,18 @@ async fn begin(swarm: &Arc<Swarm>) -> Result<Events, ExecutorError> {
 
 /// Until something breaks.
 async fn follow(swarm: &Arc<Swarm>, mut events: Events) -> ExecutorError {
-    let mut distance = FIRST_LOOK;
-    let mut next = Instant::now() + distance;
+    let (mut tasks, mut nodes) = (Pace::new(), Pace::new());
     loop {
         let looks = !swarm.book.live().is_empty();
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => {
-                    if let Err(error) = on_event(swarm, &event).await {
-                        return error;
+                    on_event(swarm, &event);
+                    if is_about_nodes(swarm, &event) {
+                        nodes.hurry();
                     }
                     if is_news(&event) {
-                        (distance, next) = (FIRST_LOOK, next.min(Instant::now() + TOGETHER));
+                        tasks.hurry();
                     }
                 }
                 Some(Err(error)) => {
@@ -109,24 +112,31 @@ async fn follow(swarm: &Arc<Swarm>, mut events: Events) -> ExecutorError {
                 }
                 None => return swarm.engine.away("its stream of events has ended"),
             },
-            () = swarm.wake.notified() => {
-                (distance, next) = (FIRST_LOOK, next.min(Instant::now() + TOGETHER));
-            }
-            () = sleep_until(next), if looks => {
-                match look(swarm).await {
-                    Ok(true) => distance = FIRST_LOOK,
-                    Ok(false) => distance = distance.mul_f32(1.6),
-                    Err(error) => return error,
+            () = swarm.wake.notified() => tasks.hurry(),
+            () = sleep_until(nodes.next()) => match swarm.refresh_nodes().await {
+                Ok(news) => {
+                    if news {
+                        tasks.hurry();
+                    }
+                    let longest = swarm.config.look_at_least_every.saturating_mul(NODES_MORE_SELDOM);
+                    nodes.looked(news, longest.min(TO_BE_SURE));
                 }
-                let own_node = swarm.own_node();
-                let longest = match swarm.book.needs_looking(own_node.as_deref()) {
-                    true => swarm.config.look_at_least_every,
-                    false => TO_BE_SURE,
-                };
-                distance = distance.min(longest);
-                next = Instant::now() + distance;
-            }
+                Err(error) => return error,
+            },
+            () = sleep_until(tasks.next()), if looks => match look(swarm).await {
+                Ok(news) => tasks.looked(news, longest(swarm)),
+                Err(error) => return error,
+            },
         }
+    }
+}
+
+/// The longest time between two looks at tasks.
+fn longest(swarm: &Swarm) -> Duration {
+    let own_node = swarm.own_node();
+    match swarm.book.needs_looking(own_node.as_deref()) {
+        true => swarm.config.look_at_least_every,
+        false => TO_BE_SURE,
     }
 }
 
@@ -139,30 +149,36 @@ fn is_news(event: &EventMessage) -> bool {
             || attributes.is_some_and(|attributes| attributes.keys().any(of_a_task)))
 }
 
-async fn on_event(swarm: &Arc<Swarm>, event: &EventMessage) -> Result<(), ExecutorError> {
+/// Whether nodes may have changed, or what others reserve on them.
+fn is_about_nodes(swarm: &Swarm, event: &EventMessage) -> bool {
     match event.typ {
-        Some(EventMessageTypeEnum::NODE) => {
-            let changed = swarm.refresh_nodes().await?;
-            if changed {
-                swarm.reports.capacity(swarm.nodes().told());
-            }
-        }
-        Some(EventMessageTypeEnum::SERVICE) if event.action.as_deref() == Some("remove") => {
-            let attributes = event.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
-            let name = attributes.and_then(|attributes| attributes.get("name"));
-            let live = swarm.book.live();
-            // One that Berth has removed itself is not in the book any more.
-            if let Some(attempt) =
-                live.iter().find(|attempt| name.is_some_and(|name| attempt.as_str() == name))
-            {
-                tracing::warn!(%attempt, "service was removed by someone else");
-                swarm.book.forget(attempt);
-                swarm.reports.back();
-            }
-        }
-        _ => {}
+        Some(EventMessageTypeEnum::NODE) => true,
+        Some(EventMessageTypeEnum::SERVICE) => name_of(event).is_none_or(|name| !swarm.names_attempt(name)),
+        _ => false,
     }
-    Ok(())
+}
+
+fn name_of(event: &EventMessage) -> Option<&str> {
+    event.actor.as_ref()?.attributes.as_ref()?.get("name").map(String::as_str)
+}
+
+fn on_event(swarm: &Swarm, event: &EventMessage) {
+    if event.typ != Some(EventMessageTypeEnum::SERVICE) || event.action.as_deref() != Some("remove") {
+        return;
+    }
+    let Some(name) = name_of(event) else { return };
+    // One that Berth has removed itself is not in the book any more.
+    if let Some(attempt) = swarm.book.live().iter().find(|attempt| attempt.as_str() == name) {
+        removed(swarm, attempt);
+    }
+}
+
+/// Someone else removed its service; Berth asks, and hears that it is absent.
+fn removed(swarm: &Swarm, attempt: &AttemptName) {
+    if swarm.book.forget(attempt) {
+        tracing::warn!(%attempt, "service was removed by someone else");
+        swarm.reports.back();
+    }
 }
 
 /// Looks at all tasks once; whether there is news.
@@ -172,6 +188,14 @@ async fn look(swarm: &Arc<Swarm>) -> Result<bool, ExecutorError> {
     let mut news = false;
     for attempt in live {
         let task = task::of_attempt(tasks.remove(&attempt).unwrap_or_default());
+        let had_one = swarm.book.with(&attempt, |entry| entry.progress.borrow().task.is_some());
+        if task.is_none() && had_one == Some(true) {
+            // Tasks go with their service, and of its end an event may have been lost.
+            if swarm.service(&attempt).await?.is_none() {
+                removed(swarm, &attempt);
+            }
+            continue;
+        }
         news |= note(swarm, &attempt, task.as_ref());
     }
     Ok(news)

@@ -4,11 +4,7 @@ use berth_docker_engine::ImageRef;
 use berth_executor_api::{Command, Launch};
 
 use super::{SCRATCH, SCRIPT, attached_to};
-use crate::{
-    config::{DockerConfig, ImageSettings},
-    extensions::Extensions,
-    facts::person,
-};
+use crate::{config::DockerConfig, extensions::Extensions, facts::person};
 
 /// What a launch asks for, if it can be.
 pub(crate) fn checked(
@@ -18,7 +14,7 @@ pub(crate) fn checked(
 ) -> Result<(Extensions, ImageRef), String> {
     let spec = &launch.spec;
     let options = Extensions::read(&spec.extensions).map_err(|error| error.to_string())?;
-    let image = image_of(spec.image.as_deref(), &config.images)?;
+    let image = config.images.rules.choose(spec.image.as_deref()).map_err(|error| error.to_string())?;
     attached_to(launch, &options, config)?;
     check_user(launch, own_uid)?;
     check_places(launch)?;
@@ -34,34 +30,6 @@ pub(crate) fn checked(
         return Err("ports can be published on a network of the engine's only, not on host or none".into());
     }
     Ok((options, image))
-}
-
-/// The image that a job runs in: the one that it names, or the site's.
-pub(crate) fn image_of(named: Option<&str>, settings: &ImageSettings) -> Result<ImageRef, String> {
-    let named = named.filter(|name| !name.trim().is_empty());
-    let Some(name) = named.or(settings.default.as_deref()) else {
-        return Err("it names no image, and a container needs one".into());
-    };
-    let image: ImageRef =
-        name.trim().parse().map_err(|error: berth_docker_engine::ImageError| error.to_string())?;
-    let offered = settings.offered.iter().chain(&settings.default);
-    if offered.filter_map(|text| text.parse::<ImageRef>().ok()).any(|offered| offered == image) {
-        return Ok(image);
-    }
-    let full = image.full();
-    let allowed = settings.others
-        && (settings.allow.is_empty() || settings.allow.iter().any(|pattern| matches(pattern, &full)));
-    match allowed {
-        true => Ok(image),
-        false => Err(format!("image {full} is not one that the site allows")),
-    }
-}
-
-/// Whether a pattern with `*` for any text covers this one.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(text) = text.strip_prefix(first) else { return false };
-    rest.is_empty() || (0..=text.len()).any(|at| text.get(at..).is_some_and(|tail| matches(rest, tail)))
 }
 
 fn check_user(launch: &Launch, own_uid: u32) -> Result<(), String> {

@@ -7,9 +7,9 @@ use berth_executor_api::{
     Attempt, AttemptName, Command, Identity, JobId, LaunchSpec, Mount, NetworkAttachment, Resources, Task,
 };
 
-use super::{check::image_of, *};
+use super::*;
 use crate::{
-    config::{Enforce, ImageSettings, Swap},
+    config::{Enforce, Swap},
     gpu::{Gpus, Vendor},
     shares::Share,
 };
@@ -113,7 +113,7 @@ fn job_category_is_the_image_and_mandatory() {
     assert_eq!(body(|spec| spec.image = Some("busybox".into())).image.as_deref(), Some("busybox:latest"));
     assert!(refused(|spec| spec.image = None).contains("names no image"));
     let mut config = config();
-    config.images.default = Some("site/default".into());
+    config.images.rules.default = Some("site/default".parse().unwrap());
     let none = launch(|spec| spec.image = None);
     assert_eq!(checked(&none, &config, 0).unwrap().1.full(), "site/default:latest");
 }
@@ -452,28 +452,6 @@ fn scratch_space_is_a_volume_of_its_own() {
         (mounts[1].typ, mounts[1].source.as_deref()),
         (Some(MountType::VOLUME), Some("c-7-1-scratch"))
     );
-}
-
-#[test]
-fn images_are_what_the_site_allows() {
-    let settings = |others: bool, allow: &[&str]| ImageSettings {
-        offered: vec!["site/good:1".into()],
-        others,
-        allow: allow.iter().map(|pattern| (*pattern).to_owned()).collect(),
-        ..ImageSettings::default()
-    };
-    for (others, allow, name, allowed) in [
-        (true, &[][..], "any/thing", true),
-        (false, &[][..], "any/thing", false),
-        (false, &[][..], "site/good:1", true),
-        (false, &[][..], "site/good:2", false),
-        (true, &["hub.site/*", "ubuntu:2?.04"][..], "hub.site/a/b:3", true),
-        (true, &["*/tools:*"][..], "quay.io/me/tools:7", true),
-        (true, &["hub.site/*"][..], "ubuntu", false),
-    ] {
-        let image = image_of(Some(name), &settings(others, allow));
-        assert_eq!(image.is_ok(), allowed, "{name} with {others} and {allow:?}: {image:?}");
-    }
 }
 
 #[test]

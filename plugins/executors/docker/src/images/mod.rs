@@ -2,22 +2,27 @@
 //! jobs wait for it, and goes again when it takes too much room.
 
 mod cache;
+mod private;
 mod progress;
 mod pull;
 mod record;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use berth_docker_engine::{Engine, EngineError, ImageRef};
+use berth_docker_engine::{Access, AccessError, Engine, EngineError, ImageRef};
+use berth_executor_api::Identity;
 use tokio::sync::watch;
 
-use self::record::Record;
+use self::{
+    private::{Begun, Whose},
+    record::Record,
+};
 use crate::config::{ImageSettings, Pull};
 
 /// How long what was just seen in the engine is believed to be there. A container that cannot be made for
@@ -31,6 +36,8 @@ pub(crate) struct Got {
     pub id: String,
     /// The digest that a registry knows it by; the engine's own for images that come from none.
     pub digest: String,
+    /// All names that the engine has for it, with a tag or a digest each.
+    pub names: Vec<String>,
     /// What people should know, such as that a newer one could not be had.
     pub note: Option<String>,
 }
@@ -58,11 +65,17 @@ struct State {
     record: Record,
     /// Whether the record has news that are not in the file yet.
     news: bool,
-    pulls: HashMap<String, watch::Receiver<Pulling>>,
-    failures: HashMap<String, (Instant, Failure)>,
+    /// Shared by those who ask for the same name as the same.
+    pulls: HashMap<(String, Access), watch::Receiver<Pulling>>,
+    failures: HashMap<(String, Access), (Instant, Failure)>,
     seen: HashMap<String, (Instant, Got)>,
     /// Images that attempts without a container yet are about to use.
     wanted: HashMap<String, usize>,
+    /// Pulls with users' own logins of which it is not known what they bring, and how many there ever were.
+    begun: HashMap<u64, Begun>,
+    pulls_begun: u64,
+    /// Contents that are known to be everybody's.
+    for_all: HashSet<String>,
 }
 
 /// The manager.
@@ -70,6 +83,8 @@ pub(crate) struct Images {
     settings: ImageSettings,
     file: PathBuf,
     state: Mutex<State>,
+    /// Whoever writes the record does it alone, so that what was decided last is what stays.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Keeps an image from being thrown away until its container is there.
@@ -93,16 +108,16 @@ impl Drop for Wanted<'_> {
 impl Images {
     /// Reads what is known from before.
     pub fn open(settings: ImageSettings, file: PathBuf) -> io::Result<Self> {
-        let record = Record::read(&file)?;
-        Ok(Self { settings, file, state: Mutex::new(State { record, ..State::default() }) })
+        let record = Record::read(&file, settings.registries.user_logins)?;
+        let begun: HashMap<u64, Begun> = (1..).zip(private::left_over(&record.begun)).collect();
+        let pulls_begun = begun.len() as u64;
+        let state = Mutex::new(State { record, begun, pulls_begun, ..State::default() });
+        Ok(Self { settings, file, state, turn: tokio::sync::Mutex::new(()) })
     }
 
     /// The name that the engine is asked for: with the private registry, where there is one.
     pub fn name_of(&self, image: &ImageRef) -> Result<ImageRef, Failure> {
-        match &self.settings.prefix {
-            Some(prefix) => prefix.apply(image).map_err(|error| Failure::Never(error.to_string())),
-            None => Ok(image.clone()),
-        }
+        self.settings.rules.in_registry(image).map_err(|error| Failure::Never(error.to_string()))
     }
 
     /// Keeps it while the result lives.
@@ -112,42 +127,64 @@ impl Images {
         Wanted { images: self, name }
     }
 
-    /// The image, pulled if need be. `tell` hears how that goes.
+    /// The image for a job of this user, pulled if need be. `tell` hears how that goes.
     pub async fn get(
         &self,
         engine: &Engine,
         name: &ImageRef,
         pull: Option<Pull>,
+        owner: &Identity,
         tell: impl FnMut(&str),
     ) -> Result<Got, Failure> {
         let full = name.full();
         let pull = pull.unwrap_or(self.settings.pull);
-        if let Some(failure) = self.recent_failure(&full) {
-            // With "always" the failure was one to renew it, and what is there has to do.
-            return match (pull, self.local(engine, &full).await?) {
-                (Pull::Always | Pull::Missing, Some(got)) => Ok(noted(got, &failure)),
-                _ => Err(failure),
-            };
+        self.settle(engine).await?;
+        if pull != Pull::Always {
+            let there = self.local(engine, &full).await?;
+            let there = there.map(|got| (self.whose(&got, owner.uid), got));
+            match (there, pull) {
+                (Some((Whose::Theirs, got)), _) => {
+                    self.used(&full);
+                    return Ok(got);
+                }
+                (Some((whose, _)), Pull::Never) => {
+                    let none = Failure::Never("none is pulled here".into());
+                    return Err(not_theirs(none, whose, &full));
+                }
+                (None, Pull::Never) => {
+                    let words = format!("the engine has no image {full}, and none is pulled here");
+                    return Err(Failure::Never(words));
+                }
+                _ => {}
+            }
         }
-        if pull != Pull::Always
-            && let Some(got) = self.local(engine, &full).await?
-        {
-            self.used(&full);
-            return Ok(got);
-        }
-        if pull == Pull::Never {
-            return Err(Failure::Never(format!("the engine has no image {full}, and none is pulled here")));
-        }
-        let got = match self.pulled(engine, name, tell).await {
-            Err(Failure::Away(words)) => return Err(Failure::Away(words)),
-            Err(failure) => match self.local(engine, &full).await? {
-                Some(got) => noted(got, &failure),
-                None => return Err(failure),
-            },
+        let asking = self.settings.registries.access(name.host(), owner).await.map_err(no_access)?;
+        let pulled = match self.recent_failure(&full, &asking.access) {
+            Some(failure) => Err(failure),
+            None => self.pulled(engine, name, &asking.access, tell).await,
+        };
+        let got = match pulled {
             Ok(got) => got,
+            Err(Failure::Away(words)) => return Err(Failure::Away(words)),
+            Err(failure) => self.at_hand(engine, &full, owner, failure.and(asking.hint.as_deref())).await?,
         };
         self.used(&full);
         Ok(got)
+    }
+
+    /// What is there has to do where a registry gives nothing.
+    async fn at_hand(
+        &self,
+        engine: &Engine,
+        full: &str,
+        owner: &Identity,
+        failure: Failure,
+    ) -> Result<Got, Failure> {
+        let Some(got) = self.local(engine, full).await? else { return Err(failure) };
+        match self.whose(&got, owner.uid) {
+            Whose::Theirs => Ok(noted(got, &failure)),
+            whose => Err(not_theirs(failure, whose, full)),
+        }
     }
 
     /// It turned out not to be there.
@@ -155,28 +192,38 @@ impl Images {
         self.lock().seen.remove(&name.full());
     }
 
-    fn recent_failure(&self, full: &str) -> Option<Failure> {
+    fn recent_failure(&self, full: &str, access: &Access) -> Option<Failure> {
         let mut state = self.lock();
         state.failures.retain(|_, (at, _)| at.elapsed() < self.settings.cool_down);
-        state.failures.get(full).map(|(_, failure)| failure.clone())
+        state.failures.get(&(full.to_owned(), access.clone())).map(|(_, failure)| failure.clone())
     }
 
     /// What the engine has by this name.
     async fn local(&self, engine: &Engine, full: &str) -> Result<Option<Got>, Failure> {
         let seen = self.lock().seen.get(full).filter(|(at, _)| at.elapsed() < BELIEVED).cloned();
-        if let Some((_, got)) = seen {
-            return Ok(Some(got));
+        match seen {
+            Some((_, got)) => Ok(Some(got)),
+            None => self.look(engine, full).await,
         }
+    }
+
+    /// The same, asked for now.
+    async fn look(&self, engine: &Engine, full: &str) -> Result<Option<Got>, Failure> {
         let docker = engine.docker().await.map_err(|error| Failure::Away(error.to_string()))?;
         match engine.answer(docker.inspect_image(full)).await {
             Ok(image) => {
                 let id = image.id.unwrap_or_default();
-                let digest = image.repo_digests.unwrap_or_default().into_iter().next();
-                let got = Got { digest: digest.unwrap_or_else(|| id.clone()), id, note: None };
+                let mut names = image.repo_digests.unwrap_or_default();
+                let digest = names.first().unwrap_or(&id).clone();
+                names.extend(image.repo_tags.unwrap_or_default());
+                let got = Got { id, digest, names, note: None };
                 self.lock().seen.insert(full.to_owned(), (Instant::now(), got.clone()));
                 Ok(Some(got))
             }
-            Err(error) if error.is_missing() => Ok(None),
+            Err(error) if error.is_missing() => {
+                self.lock().seen.remove(full);
+                Ok(None)
+            }
             Err(error) => Err(away_or_never(&error)),
         }
     }
@@ -189,6 +236,7 @@ impl Images {
 
     /// Writes down what has changed since the last time.
     pub async fn save(&self) -> io::Result<()> {
+        let _turn = self.turn.lock().await;
         let json = {
             let mut state = self.lock();
             if !std::mem::take(&mut state.news) {
@@ -207,6 +255,36 @@ impl Images {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failure {
+    /// With something else that is worth knowing.
+    fn and(self, more: Option<&str>) -> Self {
+        let Some(more) = more else { return self };
+        let both = |words: String| format!("{words}; {more}");
+        match self {
+            Self::Never(words) => Self::Never(both(words)),
+            Self::NotNow(words) => Self::NotNow(both(words)),
+            Self::Away(words) => Self::Away(both(words)),
+        }
+    }
+}
+
+/// Why what is there cannot be had by somebody to whom no registry has given it.
+fn not_theirs(failure: Failure, whose: Whose, full: &str) -> Failure {
+    match whose {
+        Whose::Unclear => Failure::NotNow(format!(
+            "the engine has image {full}, and it is not known yet whether by a user's own login"
+        )),
+        Whose::Theirs | Whose::Others => failure.and(Some(&private::of_others(full))),
+    }
+}
+
+fn no_access(error: AccessError) -> Failure {
+    match &error {
+        AccessError::Own(own) if !own.may_pass() => Failure::Never(error.to_string()),
+        AccessError::Own(_) | AccessError::Site(_) => Failure::NotNow(error.to_string()),
     }
 }
 

@@ -17,15 +17,20 @@ struct Layer {
 pub(super) struct Progress {
     name: String,
     layers: BTreeMap<String, Layer>,
+    /// By which the registry knows what it gave.
+    pub digest: Option<String>,
 }
 
 impl Progress {
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), layers: BTreeMap::new() }
+        Self { name: name.to_owned(), layers: BTreeMap::new(), digest: None }
     }
 
     /// Takes note of a line of the engine's.
     pub fn note(&mut self, line: &CreateImageInfo) {
+        if let Some(digest) = line.status.as_deref().and_then(|status| status.strip_prefix("Digest: ")) {
+            self.digest = Some(digest.to_owned());
+        }
         let (Some(id), Some(status)) = (&line.id, &line.status) else { return };
         // "Pulling from", with the tag as its id, is about no layer.
         if status.starts_with("Pulling from") {
@@ -44,7 +49,7 @@ impl Progress {
 
     /// For people.
     pub fn words(&self) -> String {
-        let Self { name, layers } = self;
+        let Self { name, layers, .. } = self;
         if layers.is_empty() {
             return format!("pulling image {name}");
         }

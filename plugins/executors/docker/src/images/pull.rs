@@ -6,13 +6,13 @@ use std::{
 };
 
 use berth_docker_engine::{
-    Engine, EngineError, ImageRef,
+    Access, Engine, EngineError, ImageRef,
     bollard::{auth::DockerCredentials, query_parameters::CreateImageOptions},
 };
 use futures::StreamExt;
 use tokio::sync::watch;
 
-use super::{Failure, Got, Images, Pulling, progress::Progress};
+use super::{Failure, Got, Images, Pulling, private::OwnPull, progress::Progress};
 
 /// The most often that people hear of progress.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -20,12 +20,12 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Takes the pull out of the list however it ends, so that nobody waits for one that is given up.
 struct Leading<'a> {
     images: &'a Images,
-    full: String,
+    pull: (String, Access),
 }
 
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
-        self.images.lock().pulls.remove(&self.full);
+        self.images.lock().pulls.remove(&self.pull);
     }
 }
 
@@ -39,13 +39,14 @@ impl Images {
         &self,
         engine: &Engine,
         name: &ImageRef,
+        access: &Access,
         mut tell: impl FnMut(&str),
     ) -> Result<Got, Failure> {
         loop {
-            match self.part(name) {
+            match self.part(name, access) {
                 Part::Lead(sender, _leading) => {
-                    let got = self.lead(engine, name, &sender, &mut tell).await;
-                    self.remember(name, &got);
+                    let got = self.lead(engine, name, access, &sender, &mut tell).await;
+                    self.remember(name, access, &got);
                     sender.send_replace(Pulling::Done(got.clone()));
                     return got;
                 }
@@ -59,58 +60,90 @@ impl Images {
         }
     }
 
-    fn part(&self, name: &ImageRef) -> Part<'_> {
-        let full = name.full();
+    fn part(&self, name: &ImageRef, access: &Access) -> Part<'_> {
+        let pull = (name.full(), access.clone());
         let mut state = self.lock();
-        if let Some(receiver) = state.pulls.get(&full) {
+        if let Some(receiver) = state.pulls.get(&pull) {
             return Part::Follow(receiver.clone());
         }
-        let (sender, receiver) = watch::channel(Pulling::Under(format!("pulling image {full}")));
-        state.pulls.insert(full.clone(), receiver);
-        Part::Lead(sender, Leading { images: self, full })
+        let (sender, receiver) = watch::channel(Pulling::Under(format!("pulling image {name}")));
+        state.pulls.insert(pull.clone(), receiver);
+        Part::Lead(sender, Leading { images: self, pull })
     }
 
     async fn lead(
         &self,
         engine: &Engine,
         name: &ImageRef,
+        access: &Access,
         sender: &watch::Sender<Pulling>,
         tell: &mut impl FnMut(&str),
     ) -> Result<Got, Failure> {
-        let host = name.host();
-        let credentials = self.settings.registries.credentials(host).await;
-        let credentials = credentials.map_err(|error| Failure::NotNow(error.to_string()))?;
-        let credentials = credentials.map(|credentials| credentials.for_engine(host));
+        let own = match access {
+            Access::Own { uid, .. } => Some(self.begin_own(engine, name, *uid).await?),
+            Access::Site(_) => None,
+        };
+        let credentials = access.for_engine(name.host());
         let heard = |words: &str| {
             sender.send_replace(Pulling::Under(words.to_owned()));
             tell(words);
         };
-        match tokio::time::timeout(self.settings.pull_within, ask(engine, name, credentials, heard)).await {
-            Ok(asked) => asked?,
-            Err(_) => {
-                let within = self.settings.pull_within;
-                return Err(Failure::NotNow(format!("image {name} was not there after {within:?}")));
+        let asked = tokio::time::timeout(self.settings.pull_within, ask(engine, name, credentials, heard));
+        match (asked.await, own) {
+            (Ok(Ok(given)), own) => return self.given(engine, name, given, own).await,
+            (Ok(Err(failure)), Some(own)) if !matches!(failure, Failure::Away(_)) => {
+                own.brought_nothing();
+                Err(failure)
             }
-        }
-        self.lock().seen.remove(&name.full());
-        match self.local(engine, &name.full()).await? {
-            Some(got) => Ok(got),
-            None => Err(Failure::NotNow(format!("image {name} was pulled and is not there"))),
+            (Ok(Err(failure)), _) => Err(failure),
+            (Err(_), _) => {
+                let within = self.settings.pull_within;
+                Err(Failure::NotNow(format!("image {name} was not there after {within:?}")))
+            }
         }
     }
 
-    fn remember(&self, name: &ImageRef, got: &Result<Got, Failure>) {
+    /// What a registry has given, and to whom.
+    async fn given(
+        &self,
+        engine: &Engine,
+        name: &ImageRef,
+        digest: Option<String>,
+        own: Option<OwnPull<'_>>,
+    ) -> Result<Got, Failure> {
+        let Some(got) = self.look(engine, &name.full()).await? else {
+            return Err(Failure::NotNow(format!("image {name} was pulled and is not there")));
+        };
+        // Somebody else's pull may have put something else under the name, that these credentials do not open.
+        let is_it = |digest: &String| got.names.iter().any(|name| name.ends_with(digest));
+        if self.by_contents() && !digest.as_ref().is_some_and(is_it) {
+            return Err(Failure::NotNow(format!("image {name} was pulled, and is not the same any more")));
+        }
+        match own {
+            Some(own) => {
+                own.brought(&got.id);
+                // Not yet on the disk, it would only have to be asked for once more after a crash.
+                if let Err(error) = self.save().await {
+                    tracing::warn!(error = %error, "the record of images cannot be written");
+                }
+            }
+            None => self.opened(&got.id),
+        }
+        Ok(got)
+    }
+
+    fn remember(&self, name: &ImageRef, access: &Access, got: &Result<Got, Failure>) {
         let full = name.full();
         let mut state = self.lock();
         match got {
             Ok(_) => {
-                state.failures.remove(&full);
                 state.record.pulled(&full);
                 state.news = true;
+                state.failures.remove(&(full, access.clone()));
             }
             Err(Failure::Away(_)) => {}
             Err(failure) => {
-                state.failures.insert(full, (Instant::now(), failure.clone()));
+                state.failures.insert((full, access.clone()), (Instant::now(), failure.clone()));
             }
         }
     }
@@ -130,12 +163,13 @@ async fn follow(
     }
 }
 
+/// Gives the digest by which the registry knows what it gave.
 async fn ask(
     engine: &Engine,
     name: &ImageRef,
     credentials: Option<DockerCredentials>,
     mut heard: impl FnMut(&str),
-) -> Result<(), Failure> {
+) -> Result<Option<String>, Failure> {
     let docker = engine.docker().await.map_err(|error| Failure::Away(error.to_string()))?;
     // The engine says nothing before the registry has.
     let docker = Arc::new(docker.with_timeout(Duration::from_secs(3600)));
@@ -156,7 +190,7 @@ async fn ask(
             told = Instant::now();
         }
     }
-    Ok(())
+    Ok(progress.digest)
 }
 
 /// Sorts a no: one of the registry's about this image stays one, anything about the way there may pass.

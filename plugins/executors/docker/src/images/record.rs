@@ -1,7 +1,7 @@
-//! What is remembered of images: which ones Berth pulled, and when they were last used.
+//! What is remembered of images: which ones Berth pulled, when they were last used, and whose they are.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -30,23 +30,41 @@ pub(super) struct Image {
 pub(super) struct Record {
     version: u32,
     pub images: BTreeMap<String, Image>,
+    /// Contents, by the engine's own name for them, that came by users' own logins only, with the users who
+    /// were given them; see [`super::private`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub private: BTreeMap<String, BTreeSet<u32>>,
+    /// Names that are being pulled with a user's own login, with the content that each had before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub begun: BTreeMap<String, Option<String>>,
 }
 
 impl Default for Record {
     fn default() -> Self {
-        Self { version: VERSION, images: BTreeMap::new() }
+        Self { version: VERSION, images: BTreeMap::new(), private: BTreeMap::new(), begun: BTreeMap::new() }
     }
 }
 
 impl Record {
     /// From its file; empty where there is none. One that makes no sense is set aside: then no image counts
     /// as pulled, and none is thrown away.
-    pub fn read(file: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When it cannot be read; also when it makes no sense and could say `whose` images are.
+    pub fn read(file: &Path, whose: bool) -> io::Result<Self> {
         let json = match fs::read(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             json => json?,
         };
         serde_json::from_slice(&json).or_else(|error| {
+            if whose {
+                let words = format!(
+                    "{} makes no sense, and nobody knows whose images are whose; remove the images that were \
+                     pulled with users' own logins, and then that file: {error}",
+                    file.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+            }
             let aside = file.with_extension("broken");
             tracing::warn!(path = %file.display(), error = %error, "the record of images cannot be read");
             fs::rename(file, aside).map(|()| Self::default())
@@ -105,14 +123,17 @@ mod tests {
     fn the_record_survives_and_a_broken_one_makes_no_image_ours() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("images.json");
-        assert_eq!(Record::read(&file).unwrap(), Record::default());
+        assert_eq!(Record::read(&file, false).unwrap(), Record::default());
         let mut record = Record::default();
         record.pulled("a:1");
         record.used("foreign:1");
+        record.private.insert("sha256:0".into(), [1234].into());
+        record.begun.insert("a:2".into(), None);
         replace(&file, &record.to_json().unwrap()).unwrap();
-        assert_eq!(Record::read(&file).unwrap(), record);
+        assert_eq!(Record::read(&file, false).unwrap(), record);
         fs::write(&file, "{\"version\":").unwrap();
-        assert_eq!(Record::read(&file).unwrap(), Record::default());
+        assert!(Record::read(&file, true).unwrap_err().to_string().contains("whose"));
+        assert_eq!(Record::read(&file, false).unwrap(), Record::default());
         assert!(folder.path().join("images.broken").exists());
     }
 

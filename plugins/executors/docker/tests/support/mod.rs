@@ -21,7 +21,7 @@ use berth_executor_api::{
     Launch, LaunchSpec, Launched, LogQuery, Report, Resources, Stream, Truth,
 };
 use berth_executor_docker::{DockerConfig, DockerExecutor};
-use berth_testbed::{Engine, IMAGE_PLAIN, docker_engine};
+use berth_testbed::{Engine, IMAGE_PLAIN, Registry, docker_engine};
 use futures::StreamExt;
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
@@ -322,6 +322,21 @@ impl Berth {
             engine.docker(&words)
         };
         tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    /// An image in the registry whose contents no engine has, so that nothing uses them.
+    pub async fn image_of_its_own(&self, registry: &Registry, client: &Path) -> String {
+        let image = format!("{}/secret/tool:1", registry.address);
+        let container = self.docker(&["create", IMAGE_PLAIN, "true"]).await;
+        let label = format!("LABEL of={}", own_cluster());
+        self.docker(&["commit", "--change", &label, &container, &image]).await;
+        self.docker(&["rm", &container]).await;
+        let client = client.to_str().unwrap();
+        let login = ["login", "-u", &registry.username, "-p", &registry.password, &registry.address];
+        self.docker(&[&["--config", client], &login[..]].concat()).await;
+        self.docker(&["--config", client, "push", "-q", &image]).await;
+        self.docker(&["rmi", &image]).await;
+        image
     }
 
     /// One value of a container.

@@ -102,7 +102,7 @@ async fn what_is_refused_leaves_no_service() {
     too_big.node = Some(engine.name().to_owned());
     let jobs = [
         (too_big, "the job asks for"),
-        (scene.shell_with("true", |spec| spec.image = None), "need an image"),
+        (scene.shell_with("true", |spec| spec.image = None), "needs one"),
         (scene.shell_with("true", |spec| set(spec, "swarm.sekrets", "a")), "swarm.sekrets"),
         (scene.shell_with("true", |spec| set(spec, "swarm.secrets", "none")), "no secret \"none\""),
         (scene.shell_with("true", |spec| set(spec, "swarm.configs", "none")), "no config \"none\""),
@@ -248,12 +248,16 @@ async fn secrets_and_configs_are_given_by_name_to_the_jobs_user_alone() {
 
 #[tokio::test]
 #[ignore = "needs root, for an engine of its own"]
-async fn a_private_registry_gives_its_image_to_those_with_the_password() {
+async fn a_private_registry_gives_its_image_to_those_with_the_password_be_it_the_users_or_the_sites() {
     let engine = own_engine(&[Wish::Swarm, Wish::Pull]);
     let registry = registry(Some(&engine));
+    let home = tempfile::tempdir().unwrap();
     let run = async |settings| {
         let mut scene = Scene::new(settings);
-        let launch = scene.shell_with("exit 3", |spec| spec.image = Some(registry.image.clone()));
+        let launch = scene.shell_with("exit 3", |spec| {
+            spec.image = Some(registry.image.clone());
+            spec.identity.home = Some(home.path().to_str().unwrap().into());
+        });
         scene.start(&launch).await;
         let (exit, report) = scene.end(&launch).await;
         scene.executor.remove(std::slice::from_ref(&launch.attempt)).await.unwrap();
@@ -264,12 +268,35 @@ async fn a_private_registry_gives_its_image_to_those_with_the_password() {
     let words = without.could_not_launch.unwrap();
     assert!(words.contains("No such image"), "{words}");
 
+    let stored = home.path().join(".docker");
+    let login = ["login", "-u", &registry.username, "-p", &registry.password, &registry.address];
+    engine.docker(&[&["--config", stored.to_str().unwrap()], &login[..]].concat());
+    let not_asked = run(config(&engine)).await;
+    assert!(not_asked.could_not_launch.is_some(), "users' own logins are not used unless that is wished for");
+    let mut settings = config(&engine);
+    settings.registries.user_logins = true;
+    let own = run(settings.clone()).await;
+    assert_eq!((own.code, own.could_not_launch), (Some(3), None));
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+    std::fs::set_permissions(stored.join("config.json"), open).unwrap();
+    let mut scene = Scene::new(settings);
+    let launch = scene.shell_with("exit 3", |spec| {
+        spec.image = Some(registry.image.clone());
+        spec.identity.home = Some(home.path().to_str().unwrap().into());
+    });
+    match scene.launch(&launch).await {
+        Launched::Refused { words } => assert!(words.contains("chmod 600"), "{words}"),
+        other => panic!("{other:?}"),
+    }
+    drop(scene);
+    engine.docker(&["rmi", "-f", &registry.image]);
+
     let folder = tempfile::tempdir().unwrap();
     let password_file = folder.path().join("password");
     std::fs::write(&password_file, &registry.password).unwrap();
     std::fs::set_permissions(&password_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let mut settings = config(&engine);
     let login = berth_docker_engine::RegistryLogin { username: registry.username.clone(), password_file };
+    let mut settings = config(&engine);
     settings.registries.logins.insert(registry.address.clone(), login);
     let with = run(settings).await;
     assert_eq!((with.code, with.could_not_launch), (Some(3), None));

@@ -6,3 +6,4 @@ mod conformance;
 mod jobs;
 mod nodes;
 mod scene;
+mod silence;

@@ -99,6 +99,11 @@ impl Scene {
         assert_eq!(self.launch(launch).await, Launched::Taken);
     }
 
+    /// What was reported so far is not waited for any more.
+    pub fn forget_reports(&mut self) {
+        self.kept.clear();
+    }
+
     /// Waits for a report that is wanted, unless it has come already.
     pub async fn report(&mut self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
         if let Some(place) = self.kept.iter().position(&wanted) {
@@ -113,7 +118,8 @@ impl Scene {
                 self.kept.push(report);
             }
         };
-        timeout(PATIENCE, next).await.unwrap_or_else(|_| panic!("no report of {what}"))
+        let found = timeout(PATIENCE, next).await;
+        found.unwrap_or_else(|_| panic!("no report of {what} among {:#?}", self.kept))
     }
 
     /// Waits for a report about an attempt.

@@ -4,6 +4,8 @@
 //! That a container is over is seen in three ways, because none of them is certain alone: its log ends, an
 //! event says so, and asking after a reconnect. What counts is what the engine answers when it is asked then.
 
+mod ending;
+
 use std::{sync::Arc, time::Duration};
 
 use berth_docker_engine::{
@@ -25,13 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     books::{Died, Nudge, Reins},
-    convert,
     facts::Facts,
     launching::{give_back, never_ran, remove_container},
     outputs::Outputs,
     places,
     shared::{Shared, own_now},
-    state::{self, Evidence, Look, Over, StartFailure},
+    state::{self, Look, Over, StartFailure},
     usage,
 };
 
@@ -41,8 +42,6 @@ const LOG_AFTER_END: Duration = Duration::from_secs(10);
 const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 /// How soon a kill is tried again that did no good.
 const KILL_AGAIN: Duration = Duration::from_secs(2);
-/// A container that the engine cannot get rid of is told as it is after so many looks.
-const MOST_FADING: u32 = 50;
 /// How often a start is tried again after its network was made again.
 const MOST_NETWORKS: u32 = 3;
 /// The longest wait before a running container's log is read again that has ended.
@@ -55,6 +54,8 @@ pub(crate) struct Ready {
     pub outputs: Option<Outputs>,
     /// The right to start it now.
     pub permit: Option<OwnedSemaphorePermit>,
+    /// Of one that an earlier Berth made and started nobody knows what it has done.
+    pub may_have_run: bool,
     /// What people should know.
     pub note: Option<String>,
 }
@@ -97,8 +98,7 @@ pub(crate) async fn tend(
 ) -> Tended {
     let mut tender = Tender {
         kill_at: None,
-        // Of one from before nobody knows what it has done.
-        started: ready.outputs.is_none(),
+        started: ready.may_have_run,
         vanished: false,
         shared,
         attempt,
@@ -112,11 +112,20 @@ pub(crate) async fn tend(
         networks: 0,
     };
     tender.set_kill();
-    while !tender.round().await {}
+    let mut over = tender.ready.permit.is_some() && tender.first().await;
+    while !over {
+        over = tender.round().await;
+    }
     if tender.vanished { Tended::NeverWas } else { Tended::Over }
 }
 
 impl Tender<'_> {
+    /// Starts what has just been made, without asking the engine first where it stands; whether it is over.
+    async fn first(&mut self) -> bool {
+        let docker = self.shared.docker_when_there().await;
+        self.start(&docker).await
+    }
+
     /// Looks once and does what follows from that; whether it is over.
     async fn round(&mut self) -> bool {
         let docker = self.shared.docker_when_there().await;
@@ -130,7 +139,7 @@ impl Tender<'_> {
         let look = state::look(&state);
         self.started |= !matches!(look, Look::Made | Look::NotStarted(_));
         match look {
-            Look::Made => self.start(&docker, &container).await,
+            Look::Made => self.start(&docker).await,
             Look::NotStarted(failure) => self.not_started(&docker, failure).await,
             Look::Between => {
                 self.ready.permit = None;
@@ -190,7 +199,7 @@ impl Tender<'_> {
         }
     }
 
-    async fn start(&mut self, docker: &Docker, container: &ContainerInspectResponse) -> bool {
+    async fn start(&mut self, docker: &Docker) -> bool {
         let stopped = self.shared.with(&self.attempt, |entry| entry.note.stop.is_some());
         if stopped != Some(false) {
             let words = "it was stopped before it had started";
@@ -204,7 +213,7 @@ impl Tender<'_> {
             match self.try_start(docker).await {
                 Err(error) if is_network_missing(&error) && self.networks < MOST_NETWORKS => {
                     self.networks += 1;
-                    if let Err(error) = self.make_network(container).await {
+                    if let Err(error) = self.make_network(docker).await {
                         break Err(error);
                     }
                 }
@@ -237,9 +246,11 @@ impl Tender<'_> {
     }
 
     /// Somebody has removed it since the container was made.
-    async fn make_network(&self, container: &ContainerInspectResponse) -> Result<(), EngineError> {
+    async fn make_network(&self, docker: &Docker) -> Result<(), EngineError> {
         self.shared.networks.missed().await;
-        let name = container.host_config.as_ref().and_then(|config| config.network_mode.clone());
+        let inspected = docker.inspect_container(self.attempt.as_str(), None::<InspectContainerOptions>);
+        let container = self.shared.engine.answer(inspected).await?;
+        let name = container.host_config.and_then(|config| config.network_mode);
         self.shared.networks.ensure(&self.shared.engine, &name.unwrap_or_default()).await
     }
 
@@ -270,7 +281,7 @@ impl Tender<'_> {
     }
 
     fn running_report(&self, container: &ContainerInspectResponse, since: Option<UtcMs>) -> AttemptReport {
-        let mut report = report_of(&self.shared, &self.attempt, container);
+        let mut report = self.shared.running(&self.attempt, container);
         report.at = since.unwrap_or_else(|| self.shared.now());
         report
     }
@@ -394,102 +405,6 @@ impl Tender<'_> {
             self.sample = Some(self.sample.map_or(usage, |before| usage::most(before, usage)));
         }
     }
-
-    /// It has ended: the rest of its log, then the report.
-    async fn over(&mut self, docker: &Docker, over: &Over) -> bool {
-        self.ready.permit = None;
-        if self.ready.outputs.is_none() {
-            match places::reopen(&self.ready.facts).await {
-                Ok(outputs) => self.ready.outputs = Some(outputs),
-                Err(words) => {
-                    tracing::warn!(attempt = %self.attempt, error = words, "outputs cannot be written")
-                }
-            }
-        }
-        if let Some(outputs) = &mut self.ready.outputs {
-            let logs = read_log(docker, &self.attempt, outputs, self.ready.facts.tty, false);
-            match outputs.pump(logs, CancellationToken::new()).await {
-                Err(error) if error.is_unreachable() => return self.in_doubt(&error).await,
-                // Somebody removes it at this very moment; soon that can be said.
-                Err(error) if error.says("marked for removal") && self.fading < MOST_FADING => {
-                    self.fading += 1;
-                    self.wait(Duration::from_millis(200)).await;
-                    return false;
-                }
-                Err(error) if !error.is_missing() => {
-                    outputs.trouble.get_or_insert_with(|| format!("the engine cannot read its log: {error}"));
-                }
-                _ => {}
-            }
-        }
-        self.end(over).await;
-        true
-    }
-
-    /// Somebody else has removed its container. What an event told of its end is all that there is.
-    async fn gone(&mut self) -> bool {
-        if !self.started && self.died.is_none() {
-            self.ready.permit = None;
-            self.vanished = true;
-            return true;
-        }
-        let died = self.died;
-        let over =
-            Over { code: died.map_or(-1, |died| died.code), at: died.map(|died| died.at), ..Over::default() };
-        self.destroyed = true;
-        let mut report = self.end_report(&over);
-        if died.is_none()
-            && let AttemptState::Exited(exit) = &mut report.state
-        {
-            exit.code = None;
-            exit.signal = None;
-        }
-        // No container tells it any more.
-        let ended = Some(Box::new(report.clone()));
-        if let Err(error) = self.shared.note(&self.attempt, |note| note.ended = ended).await {
-            tracing::warn!(attempt = %self.attempt, error = %error, "the end of an attempt cannot be noted");
-        }
-        self.shared.tell(report);
-        true
-    }
-
-    async fn end(&mut self, over: &Over) {
-        let mut report = self.end_report(over);
-        let counters = self.shared.counters.clone();
-        let attempt = self.attempt.clone();
-        let counted = self.ready.facts.counted;
-        let exact =
-            tokio::task::spawn_blocking(move || counted.then(|| counters.read(&attempt)).flatten()).await;
-        report.usage = exact.ok().flatten().or(self.sample);
-        self.shared.tell(report);
-    }
-
-    fn end_report(&self, over: &Over) -> AttemptReport {
-        let (stopped, mut signals) = self
-            .shared
-            .with(&self.attempt, |entry| (entry.note.stop.clone(), entry.signals.clone()))
-            .unwrap_or_default();
-        signals.extend(stopped.iter().flat_map(|stop| stop.signals.iter().copied()));
-        let away = *self.shared.last_away.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let engine_away = over.at.zip(away).is_some_and(|(at, (from, until))| from <= at && at <= until);
-        let evidence = Evidence { stopped: stopped.is_some(), signals, engine_away, removed: self.destroyed };
-        let (exit, words) = state::exit(over, &evidence, self.shared.now());
-        let at = exit.at;
-        let mut report = self.shared.report(&self.attempt, AttemptState::Exited(exit));
-        report.at = at;
-        report.message = self.words(words);
-        report
-    }
-
-    /// What people should know of an end, and which image it was.
-    fn words(&self, of_end: Option<String>) -> Option<String> {
-        let facts = &self.ready.facts;
-        let image = facts.digest.as_ref().map(|digest| format!("image {} was {digest}", facts.image));
-        let trouble = self.ready.outputs.as_ref().and_then(|outputs| outputs.trouble.clone());
-        let all: Vec<String> =
-            [of_end, trouble, self.ready.note.clone(), image].into_iter().flatten().collect();
-        (!all.is_empty()).then(|| all.join("; "))
-    }
 }
 
 const SIGKILL: i32 = 9;
@@ -519,23 +434,4 @@ fn read_log(docker: &Docker, attempt: &AttemptName, outputs: &mut Outputs, tty: 
     };
     let docker = docker.clone();
     demultiplex(docker.logs(attempt.as_str(), Some(options)), !tty)
-}
-
-/// What a running container's state says to people and tools.
-pub(crate) fn report_of(
-    shared: &Shared,
-    attempt: &AttemptName,
-    container: &ContainerInspectResponse,
-) -> AttemptReport {
-    let mut report = shared.report(attempt, AttemptState::Running);
-    let Some(settings) = &container.network_settings else { return report };
-    let networks = settings.networks.iter().flatten();
-    let addresses = networks.flat_map(|(_, network)| [&network.ip_address, &network.global_ipv6_address]);
-    report.addresses = addresses.flatten().filter(|address| !address.is_empty()).cloned().collect();
-    let host = shared.config.publish_host.clone();
-    let everywhere = matches!(shared.config.publish.as_str(), "" | "0.0.0.0" | "::");
-    let host = host.or_else(|| (!everywhere).then(|| shared.config.publish.clone()));
-    let host = host.or_else(|| shared.node()).unwrap_or_default();
-    report.ports = convert::mapped(settings, &host);
-    report
 }
