@@ -233,7 +233,7 @@ pub struct Suggestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reason {
     /// For programs: `held`, `begin-time`, `dependency`, `no-room`, `array-bound`, `scheduler`,
-    /// `not-planned-yet`, `unreachable`, `given-back`, `benched`.
+    /// `not-planned-yet`, `unreachable`, `given-back`, `benched`, `quota`.
     pub kind: String,
     /// For people: what and why, with figures.
     pub text: String,

@@ -11,7 +11,7 @@ mod job;
 mod operate;
 mod submit;
 
-pub use attach::{ExecQuery, StatsRow, Word};
+pub use attach::{ExecQuery, StatsRow, TerminalSize, Word};
 pub use client::{
     ApiStream, AttachedInput, AttachedOutput, Broken, Client, ClientError, JobsText, Piece, Target,
 };

@@ -174,13 +174,17 @@ async fn told_to_end() {
 async fn reload_on_hangup(daemon: Arc<Daemon>, args: ServeArgs, set_log_level: SetLogLevel) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
+        let told = Arc::clone(&daemon);
         let (daemon, args, set_log_level) = (Arc::clone(&daemon), args.clone(), Arc::clone(&set_log_level));
         let reloading = tokio::task::spawn_blocking(move || match load(&args) {
             Ok(loaded) => Ok(daemon.reload(loaded, &*set_log_level)),
             Err(problems) => Err(problems),
         });
         match reloading.await {
-            Ok(Ok(reloaded)) => tell_reloaded(&reloaded),
+            Ok(Ok(reloaded)) => {
+                told.apply_quotas().await;
+                tell_reloaded(&reloaded);
+            }
             Ok(Err(problems)) => {
                 tracing::error!("the configuration is wrong; the one before goes on");
                 say(&problems.to_string());

@@ -8,14 +8,15 @@ use std::{
 
 use crate::{
     checked::{
-        Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Server, Store,
+        Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Quotas, Server, Store,
         Watcher, bare,
     },
     diagnostics::{Problem, nearest},
     known::{KnownPlugins, PolicyKind},
+    quantity,
     raw::{
-        At, Open, RawCluster, RawConfig, RawExecutor, RawJobs, RawLimits, RawLog, RawNetwork, RawServer,
-        RawWatcher,
+        At, CountAt, Open, RawBounds, RawCluster, RawConfig, RawExecutor, RawJobs, RawLimits, RawLog,
+        RawNetwork, RawQuotas, RawServer, RawWatcher,
     },
     source::{Sources, Span},
 };
@@ -40,6 +41,7 @@ impl Check<'_> {
             cluster: self.cluster(&raw.cluster),
             server: self.server(&raw.server),
             jobs: self.jobs(&raw.jobs),
+            quotas: self.quotas(&raw.quotas, &raw.jobs),
             store: Store::new(*raw.store.kind, raw.store.path.value()),
             scheduler: self.policy(
                 ("scheduler", &known.scheduler),
@@ -156,6 +158,33 @@ impl Check<'_> {
             retry_on_node_failure: *raw.retry_on_node_failure,
             starts_per_plan: *raw.starts_per_plan,
             history_limit: *raw.history_limit,
+        }
+    }
+
+    fn quotas(&mut self, raw: &RawQuotas, jobs: &RawJobs) -> Quotas {
+        let all = [("quotas.user", &raw.user), ("quotas.project", &raw.project)];
+        if jobs.default_time.is_none() && jobs.longest_time.is_none() && *raw.count == CountAt::Start {
+            for (table, bounds) in all {
+                let time = [&bounds.wall_time, &bounds.cpu_time, &bounds.memory_time];
+                if let Some(time) = time.into_iter().flatten().next() {
+                    let message =
+                        format!("{table} bounds time, so that jobs without a time limit are refused");
+                    self.warning(&time.span(), message, "set jobs.default-time, too");
+                }
+            }
+        }
+        if let Some(pending) = &raw.project.pending {
+            let message = "quotas.project.pending: only users are bounded in what waits".to_owned();
+            self.error(&pending.span(), message, "take it out");
+        }
+        Quotas {
+            period: raw.period.0,
+            on_breach: *raw.on_breach,
+            count: *raw.count,
+            pending: raw.pending.as_ref().map(|pending| **pending),
+            submissions_per_minute: raw.submissions_per_minute.as_ref().map(|rate| **rate),
+            user: bounds(&raw.user),
+            project: bounds(&raw.project),
         }
     }
 
@@ -335,5 +364,21 @@ fn flatten(key: String, value: &toml::Value, pairs: &mut Vec<(String, String)>) 
             }
         }
         plain => pairs.push((key, bare(plain))),
+    }
+}
+
+/// Gibibytes and CPUs are whole ones in the file; use is counted in mebibytes and thousandths.
+fn bounds(raw: &RawBounds) -> berth_model::Limits {
+    let millis = |time: &Option<At<quantity::Span>>| {
+        time.as_ref().map(|time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX))
+    };
+    berth_model::Limits {
+        wall_ms: millis(&raw.wall_time),
+        cpu_ms: millis(&raw.cpu_time),
+        memory_mib_ms: millis(&raw.memory_time).map(|millis| millis.saturating_mul(1024)),
+        cpu_millis: raw.cpus.as_ref().map(|cpus| cpus.0),
+        memory_mib: raw.memory.as_ref().map(|memory| memory.0 >> 20),
+        jobs: raw.jobs.as_ref().map(|jobs| **jobs),
+        pending: raw.pending.as_ref().map(|pending| **pending),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     known::KnownPlugins,
     load::Loader,
-    raw::{LogFormat, RawStoreKind},
+    raw::{CountAt, LogFormat, OnBreach, RawStoreKind},
 };
 
 /// Everything that berth.toml decides, checked. Paths are absolute.
@@ -20,6 +20,7 @@ pub struct Config {
     pub cluster: Cluster,
     pub server: Server,
     pub jobs: Jobs,
+    pub quotas: Quotas,
     pub store: Store,
     pub scheduler: Policy,
     pub auth: Auth,
@@ -95,6 +96,25 @@ pub struct Jobs {
     pub starts_per_plan: u32,
     /// The most events shown of one job's history.
     pub history_limit: u32,
+}
+
+/// `[quotas]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Within which bounds hold.
+    pub period: Duration,
+    /// What happens to a job that would pass one.
+    pub on_breach: OnBreach,
+    /// When use counts.
+    pub count: CountAt,
+    /// The most jobs that may wait in all.
+    pub pending: Option<u64>,
+    /// The most submissions of one user within a minute.
+    pub submissions_per_minute: Option<u32>,
+    /// For each user.
+    pub user: berth_model::Limits,
+    /// For each project.
+    pub project: berth_model::Limits,
 }
 
 /// `[store]`

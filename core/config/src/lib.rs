@@ -23,13 +23,14 @@ mod source;
 mod tree;
 
 pub use checked::{
-    Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Server, Store, Watcher,
+    Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Quotas, Server, Store,
+    Watcher,
 };
 pub use defaults::Surroundings;
 pub use diagnostics::{Problem, Problems, Severity};
 pub use effective::{Effective, Setting};
 pub use known::{Bounds, ExecutorKind, KeyDoc, KeyKind, KnownPlugins, PolicyKind};
 pub use load::{Loaded, Loader, load, usual_file};
-pub use raw::LogFormat;
+pub use raw::{CountAt, LogFormat, OnBreach};
 pub use schema::{reference, schema};
 pub use source::Origin;

@@ -80,6 +80,8 @@ pub struct RawConfig {
     pub server: RawServer,
     /// What a job may ask for, and what it gets when it does not ask.
     pub jobs: RawJobs,
+    /// What users and projects may use, and how much of it may wait.
+    pub quotas: RawQuotas,
     /// The database.
     pub store: RawStore,
     /// The policy that decides which pending jobs start, and in what order.
@@ -172,6 +174,80 @@ pub struct RawJobs {
     /// The most events that are shown of one job's history.
     #[schemars(range(min = 10, max = 1_000_000), extend("default" = 1000))]
     pub history_limit: At<u32>,
+}
+
+/// `[quotas]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawQuotas {
+    /// The time within which bounds hold: what was used longer ago no longer counts. It is forgotten an hour at a
+    /// time.
+    #[schemars(extend("default" = "30d", "least" = "1h", "most" = "365d"))]
+    pub period: At<Span>,
+    /// What happens to a job that would pass a bound when it is its turn.
+    #[schemars(extend("default" = "wait"))]
+    pub on_breach: At<OnBreach>,
+    /// When use counts.
+    #[schemars(extend("default" = "start"))]
+    pub count: At<CountAt>,
+    /// The most jobs that may wait in all, tasks of arrays among them.
+    #[schemars(range(min = 1), extend("formerly" = ["rate_limit_all"]))]
+    pub pending: Option<At<u64>>,
+    /// The most submissions of one user within a minute.
+    #[schemars(range(min = 1, max = 60_000))]
+    pub submissions_per_minute: Option<At<u32>>,
+    /// What each user may use.
+    pub user: RawBounds,
+    /// What each project may use, but for the project default, which has no bounds.
+    pub project: RawBounds,
+}
+
+/// The bounds of a user or a project. What is left out is not bounded.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawBounds {
+    /// How long jobs may run, all added up.
+    #[schemars(extend("least" = "1s"))]
+    pub wall_time: Option<At<Span>>,
+    /// How long jobs may have a CPU: with two of them it takes half as long to use it up.
+    #[schemars(extend("least" = "1s"))]
+    pub cpu_time: Option<At<Span>>,
+    /// How long jobs may have a gibibyte of memory.
+    #[schemars(extend("least" = "1s"))]
+    pub memory_time: Option<At<Span>>,
+    /// How many CPUs jobs may ask for, all added up, however long they run.
+    pub cpus: Option<At<Cpus>>,
+    /// How much memory jobs may ask for, likewise.
+    pub memory: Option<At<Size>>,
+    /// How many jobs may run, tasks of arrays and reruns among them.
+    #[schemars(range(min = 1))]
+    pub jobs: Option<At<u64>>,
+    /// How many jobs may wait, tasks of arrays among them. For users only.
+    #[schemars(range(min = 1))]
+    pub pending: Option<At<u64>>,
+}
+
+/// What happens to a job that would pass a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum OnBreach {
+    /// It stays pending until something is left.
+    Wait,
+    /// It ends as rejected.
+    Reject,
+}
+
+/// When use counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum CountAt {
+    /// A start keeps all that the job may use by its time limit, so that no bound is ever passed.
+    Start,
+    /// Only what has ended counts, so that bounds can be overshot, as in GO-Docker.
+    End,
 }
 
 /// `[store]`

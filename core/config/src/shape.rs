@@ -9,8 +9,19 @@ use crate::{
 };
 
 /// The order in which sections are written.
-pub(crate) const SECTIONS: [&str; 10] =
-    ["cluster", "server", "jobs", "store", "scheduler", "auth", "watchers", "network", "executors", "log"];
+pub(crate) const SECTIONS: [&str; 11] = [
+    "cluster",
+    "server",
+    "jobs",
+    "quotas",
+    "store",
+    "scheduler",
+    "auth",
+    "watchers",
+    "network",
+    "executors",
+    "log",
+];
 
 /// All keys of the file.
 pub(crate) fn file_keys(known: &KnownPlugins) -> Vec<KeyDoc> {

@@ -55,6 +55,8 @@ impl Engine {
             attempt: Attempt { number: parent.attempt.number, returned: 0 },
             state: JobState::Pending,
             told: Belief::default(),
+            barred: false,
+            waits: 0,
             run: None,
             rare,
         };

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use berth_model::{
-    ArrayRange, Attempt, Dependency, JobEventRecord, JobId, JobState, Resources, Submission, UtcMs,
+    AccountKind, ArrayRange, Attempt, Dependency, JobEventRecord, JobId, JobState, Resources, Submission,
+    Used, UtcMs,
 };
+
+use crate::StoredAccount;
 
 /// One thing to be written. All changes of a step belong into one transaction, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +33,17 @@ pub enum Change {
     },
     /// An entry of the history.
     Event(JobEventRecord),
+    /// What an account has used in an hour: the whole sum, in place of that before.
+    Charged {
+        /// Whose.
+        kind: AccountKind,
+        /// Its name.
+        name: String,
+        /// The hour, counted from 1970.
+        hour: u64,
+        /// All that was used in it.
+        used: Used,
+    },
     /// The next number that may be given to a job.
     NextId(JobId),
 }
@@ -128,6 +142,8 @@ pub struct Restored {
     pub arrays: Vec<(JobId, ArrayEnds)>,
     /// Positions of such tasks that are not below their live array's `array_next`: `(array, position)`.
     pub ended_ahead: Vec<(JobId, u64)>,
+    /// What was set and used of users, projects and groups.
+    pub accounts: Vec<StoredAccount>,
     /// Jobs that ended as lost, with the execution concerned: their truth may yet arrive.
     pub lost: Vec<(JobId, Attempt)>,
 }

@@ -8,6 +8,7 @@ use berth_model::{
 
 use crate::{
     Actor, Answer, Change, Command, ControlAction, Effect, Engine, LiveJob, Refusal, Token,
+    accounts::{Cost, Whose},
     job::{Array, Belief, Job, Kind, Rare},
     pace::Pace,
     timers::Due,
@@ -43,6 +44,13 @@ impl Engine {
         let unmet = self.unmet_dependencies(&spec.dependencies, ended)?;
         let placement = self.nodes.placement(executor, &spec.constraints);
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
+        let whose = Whose {
+            user: self.names.number(&submission.owner.user),
+            project: self.names.number(&spec.project),
+        };
+        let most_ms = spec.time_limit.map(|limit| millis(limit).saturating_add(millis(spec.grace)));
+        let cost = Cost { needs: spec.resources, most_ms };
+        self.check_accounts(whose, &cost, spec.array.map_or(1, |range| range.tasks()))?;
 
         let id = self.next_id;
         let numbers = 1 + spec.array.map_or(0, |range| range.tasks());
@@ -71,8 +79,8 @@ impl Engine {
         };
         let job = Job {
             kind: spec.array.map_or(Kind::Plain, array),
-            owner: self.names.number(&submission.owner.user),
-            project: self.names.number(&spec.project),
+            owner: whose.user,
+            project: whose.project,
             placement,
             priority: spec.priority,
             needs: spec.resources,
@@ -83,6 +91,8 @@ impl Engine {
             attempt: Attempt { number: 1, returned: 0 },
             state: if holds.is_empty() { JobState::Pending } else { JobState::Held { holds } },
             told: Belief::default(),
+            barred: false,
+            waits: 0,
             run: None,
             rare: is_rare.then(|| Box::new(rare)),
         };

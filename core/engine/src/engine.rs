@@ -9,7 +9,8 @@ use berth_model::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Change, Effect, Input, LiveJob, Moving, Outcome,
+    Change, Effect, Input, LiveJob, Moving, Outcome, QuotaSettings,
+    accounts::{Accounts, DEFAULT_PROJECT, Groups},
     job::{Job, Kind, LaunchStep},
     names::Names,
     nodes::Nodes,
@@ -26,6 +27,8 @@ pub struct Settings {
     pub starts_per_plan: u32,
     /// Whether a network policy is configured.
     pub has_network_policy: bool,
+    /// What users and projects may use.
+    pub quotas: QuotaSettings,
 }
 
 /// The core loop as a pure state machine.
@@ -48,6 +51,8 @@ pub struct Engine {
     pub(crate) timers: Timers,
     pub(crate) telling: Telling,
     pub(crate) next_id: JobId,
+    pub(crate) accounts: Accounts,
+    pub(crate) groups: Groups,
     /// Jobs that have ended in this step and whose dependents have not been looked at.
     pub(crate) just_ended: VecDeque<(JobId, End)>,
     pub(crate) out: Outcome,
@@ -57,10 +62,13 @@ impl Engine {
     /// An engine that knows no job yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let mut names = Names::default();
+        let default_project = names.number(DEFAULT_PROJECT);
+        let accounts = Accounts::new(settings.quotas.clone(), default_project);
         Self {
             settings,
             now: UtcMs(0),
-            names: Names::default(),
+            names,
             nodes: Nodes::default(),
             jobs: FxHashMap::default(),
             arrays: BTreeSet::new(),
@@ -69,6 +77,8 @@ impl Engine {
             timers: Timers::default(),
             telling: Telling::default(),
             next_id: JobId(1),
+            accounts,
+            groups: Groups::default(),
             just_ended: VecDeque::new(),
             out: Outcome::default(),
         }
@@ -94,6 +104,7 @@ impl Engine {
             self.on_due(due);
             self.settle_ends();
         }
+        self.write_charges();
         self.ask_for_plan();
         self.out.wake_at = self.timers.next();
         std::mem::take(&mut self.out)
@@ -113,6 +124,8 @@ impl Engine {
             Input::PlanFailed { snapshot } => self.on_plan_failed(snapshot),
             Input::PolicyRebuilt => self.telling.start_over(),
             Input::Attached { job, attempt, answer } => self.on_attached(job, attempt, answer),
+            Input::Terms { kind, name, terms } => self.on_terms(kind, &name, terms),
+            Input::Quotas(settings) => self.on_quotas(settings),
             Input::Tick => {}
         }
     }
@@ -139,6 +152,7 @@ impl Engine {
             }
             Due::StopAgain(id, attempt) => self.stop_again(id, attempt),
             Due::Plan => self.telling.wanted = true,
+            Due::Roll => self.look_at_barred(),
         }
     }
 
@@ -159,6 +173,11 @@ impl Engine {
             }
         }
         if before.attempt().is_some() && next.attempt().is_none() {
+            let ended = match event {
+                JobEvent::Exited(_, exit) => exit.at,
+                _ => self.now,
+            };
+            self.settle(id, ended);
             self.free(id);
         }
         if let (Some(attempt), JobState::Pending, JobEvent::Exited(..)) = (before.attempt(), next, event) {
@@ -276,6 +295,7 @@ impl Engine {
         self.out.changes.push(Change::Updated { job: id, now });
         self.record(id, EventKind::Ended { end: end.clone(), exit: None });
         self.telling.forget(id, job.told);
+        self.forget_waiting(id, &job);
         if matches!(end, End::Lost { .. }) {
             self.lost.insert(id, job.attempt);
         } else if job.may_exist() {
@@ -329,12 +349,14 @@ impl Engine {
 
     /// Notes that the policy's picture of a job has to be looked at.
     pub(crate) fn touch(&mut self, id: JobId) {
+        self.count_waiting(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         self.telling.mark(id, &mut job.told);
         if let Kind::Task { array, .. } = job.kind
             && let Some(array_job) = self.jobs.get_mut(&array)
         {
             self.telling.mark(array, &mut array_job.told);
+            self.count_waiting(array);
         }
     }
 

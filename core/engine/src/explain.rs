@@ -92,7 +92,7 @@ impl Engine {
     #[must_use]
     pub fn view(&self, id: JobId) -> Option<LiveView> {
         let job = self.jobs.get(&id)?;
-        let reasons = self.reasons(job);
+        let reasons = self.reasons(id, job);
         let ask_policy = match (&job.kind, &job.state) {
             (_, JobState::Pending) => true,
             (Kind::Array(array), JobState::Running { .. }) => array.startable() > 0,
@@ -108,7 +108,7 @@ impl Engine {
         Some(LiveView { reasons, expected_start, spells, ask_policy })
     }
 
-    fn reasons(&self, job: &Job) -> Vec<WaitReason> {
+    fn reasons(&self, id: JobId, job: &Job) -> Vec<WaitReason> {
         let mut reasons = Vec::new();
         match &job.state {
             JobState::Held { holds } => {
@@ -116,9 +116,9 @@ impl Engine {
                     self.hold_reasons(job, hold, &mut reasons);
                 }
             }
-            JobState::Pending => self.pending_reasons(job, &mut reasons),
+            JobState::Pending => self.pending_reasons(id, job, &mut reasons),
             JobState::Running { .. } if job.array().is_some_and(|array| array.peek().is_some()) => {
-                self.pending_reasons(job, &mut reasons);
+                self.pending_reasons(id, job, &mut reasons);
             }
             _ => {}
         }
@@ -142,7 +142,7 @@ impl Engine {
         }
     }
 
-    fn pending_reasons(&self, job: &Job, reasons: &mut Vec<WaitReason>) {
+    fn pending_reasons(&self, id: JobId, job: &Job, reasons: &mut Vec<WaitReason>) {
         let executor = self.nodes.executor_of(job.placement);
         let name = || self.names.name(executor).to_owned();
         match self.nodes.executor(executor) {
@@ -155,6 +155,9 @@ impl Engine {
                 reasons.extend(away.map(|words| WaitReason::Unreachable { executor: name(), words }));
             }
             None => {}
+        }
+        if let Some((account, words)) = self.quota_reason(job, id) {
+            reasons.push(WaitReason::Quota { account, words });
         }
         if let Some(words) = job.rare.as_ref().and_then(|rare| rare.given_back.clone()) {
             reasons.push(WaitReason::GivenBack { words });

@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use berth_model::{
-    Attempt, AttemptName, Exit, JobId, NetworkAttachment, Resources, StateKind, StopCause, Submission, UtcMs,
+    AccountKind, Attempt, AttemptName, Bound, Exit, JobId, NetworkAttachment, Resources, StateKind,
+    StopCause, Submission, UtcMs,
 };
 
 use crate::{
+    AccountTerms, QuotaSettings,
     change::{Change, LiveJob},
     plan::{Plan, PlanRequest},
 };
@@ -90,6 +92,17 @@ pub enum Input {
         /// What it said.
         answer: NetworkAnswer,
     },
+    /// An administrator has set what an account may.
+    Terms {
+        /// Whose.
+        kind: AccountKind,
+        /// Its name.
+        name: String,
+        /// What was set.
+        terms: AccountTerms,
+    },
+    /// The site has changed what it sets about quotas.
+    Quotas(QuotaSettings),
     /// Nothing but that time has passed.
     Tick,
 }
@@ -236,6 +249,41 @@ pub enum Refusal {
     /// The executor does not exist.
     #[error("executor {0:?} is not configured")]
     UnknownExecutor(String),
+    /// Too many jobs wait already.
+    #[error(
+        "{waits} jobs wait{}, and no more than {limit} may; submit it when some have started",
+        user.as_ref().map(|user| format!(" of user {user}")).unwrap_or_default()
+    )]
+    TooManyWait {
+        /// Whose; everybody's without one.
+        user: Option<String>,
+        /// How many.
+        waits: u64,
+        /// How many may.
+        limit: u64,
+    },
+    /// Too many submissions within a minute.
+    #[error("{user} submits faster than this site allows; try again in {} s", wait_ms.div_ceil(1000))]
+    TooFast {
+        /// Who.
+        user: String,
+        /// How long to wait, in milliseconds.
+        wait_ms: u64,
+    },
+    /// An account bounds time, and the job may run for ever.
+    #[error("{account} has a quota of time, so that a job needs a time limit; give it one with --time")]
+    NoTimeLimit {
+        /// Whose quota.
+        account: String,
+    },
+    /// It alone would pass a quota.
+    #[error("it can use more than {bound}, which is all that {account} may use")]
+    OverQuota {
+        /// Whose quota.
+        account: String,
+        /// How much.
+        bound: Bound,
+    },
     /// The executor cannot do this.
     #[error("executor {executor} cannot {what}")]
     Unable {

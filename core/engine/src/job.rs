@@ -27,6 +27,10 @@ pub(crate) struct Job {
     pub(crate) state: JobState,
     /// What the scheduler policy believes.
     pub(crate) told: Belief,
+    /// An account of its has nothing left for it.
+    pub(crate) barred: bool,
+    /// How many waiting jobs it was counted as.
+    pub(crate) waits: u64,
     /// Present from the allocation to its release.
     pub(crate) run: Option<Box<Run>>,
     /// What few jobs have.
@@ -62,6 +66,8 @@ pub(crate) struct Run {
     pub(crate) launch: LaunchStep,
     /// It was sent ahead and has no allocation yet: the back end keeps it until there is room.
     pub(crate) ahead: bool,
+    /// What it may use is kept for it in its accounts.
+    pub(crate) reserved: bool,
     /// A launch has been ordered and not been answered: another one now might run beside it.
     pub(crate) in_flight: bool,
     pub(crate) network: Option<NetworkAttachment>,
@@ -144,6 +150,11 @@ impl Array {
     /// Tasks that are not jobs yet.
     pub(crate) fn untouched(&self) -> u64 {
         self.range.tasks().saturating_sub(self.next).saturating_sub(self.ahead.len() as u64)
+    }
+
+    /// Whether any of its tasks has become a job.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.next > 0 || !self.ahead.is_empty()
     }
 
     /// How many tasks may start now.

@@ -2,6 +2,7 @@
 //! comes out. No I/O, no clock, no threads; the replay, the property tests and the daemon all drive
 //! the very same code.
 
+mod accounts;
 mod arrays;
 mod change;
 mod commands;
@@ -16,6 +17,7 @@ mod nodes;
 mod pace;
 mod plan;
 mod plan_check;
+mod quotas;
 mod reports;
 mod restore;
 mod spells;
@@ -23,6 +25,7 @@ mod suggest;
 mod telling;
 mod timers;
 
+pub use accounts::{AccountTerms, CountAt, DEFAULT_PROJECT, OnBreach, QuotaSettings, StoredAccount};
 pub use change::{ArrayEnds, Change, LiveJob, Moving, Restored};
 pub use engine::{Engine, Settings};
 pub use explain::{LiveView, NodeView, RunningView};

@@ -70,6 +70,10 @@ impl Engine {
     }
 
     fn may_be_ahead(&self, array: JobId, node: NodeId) -> u64 {
+        // What is sent ahead was not checked against its accounts.
+        if self.accounts.are_bounded() {
+            return 0;
+        }
         let Some(job) = self.jobs.get(&array) else { return 0 };
         let executor = self.nodes.executor(self.nodes.executor_of(job.placement));
         if !executor.is_some_and(|executor| executor.abilities.queues) {
@@ -130,6 +134,7 @@ impl Engine {
             if let Some(run) = self.jobs.get_mut(&task).and_then(|job| job.run.as_mut()) {
                 run.ahead = false;
             }
+            self.reserve(task);
             self.touch(task);
         }
         took > 0 && array.is_some() && !others
@@ -151,6 +156,7 @@ impl Engine {
         run.ahead = false;
         let node = run.node;
         self.nodes.allocate_restored(node, &needs);
+        self.reserve(task);
         self.touch(task);
     }
 }

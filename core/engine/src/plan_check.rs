@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{EventKind, JobEvent, JobId, JobState, Resources, Step, UtcMs};
+use berth_model::{EventKind, JobEvent, JobId, JobState, Resources, Step, StopCause, UtcMs};
 
 use crate::{
     Effect, Engine, LaunchOrder, NodeId, Plan, Start,
     commands::task_id,
-    job::{Kind, LaunchStep, Run},
+    job::{Array, Kind, LaunchStep, Run},
     telling::Outstanding,
     timers::Due,
 };
@@ -37,7 +37,7 @@ impl Engine {
             self.out.effects.push(Effect::Launch { executor, orders });
         }
         for (job, words) in plan.rejections {
-            self.reject(job, "scheduler".into(), words);
+            self.refuse(job, words);
         }
         self.telling.expected = plan.reservations.iter().map(|&(job, _, at)| (job, at)).collect();
         self.telling.passed_over = plan.passed_over;
@@ -45,6 +45,15 @@ impl Engine {
         if let Some(at) = plan.wake_at {
             // Not in the past, where it would turn the loop into a spin.
             self.timers.set(at.max(UtcMs(self.now.0 + 1)), Due::Plan);
+        }
+    }
+
+    fn refuse(&mut self, id: JobId, words: String) {
+        // Its tasks that wait, are held or run would be left without it: it ends as a whole.
+        if self.jobs.get(&id).and_then(|job| job.array()).is_some_and(Array::has_begun) {
+            self.stop(id, StopCause::Scheduler { reason: words });
+        } else {
+            self.reject(id, "scheduler".into(), words);
         }
     }
 
@@ -138,8 +147,12 @@ impl Engine {
         if crate::telling::startable(job, self.now) == 0 {
             return;
         }
+        if let Some(breach) = self.breach(id) {
+            return self.on_breach(id, &breach);
+        }
+        let Some(job) = self.jobs.get(&id) else { return };
         let needs = job.needs;
-        let position = job.array().map(crate::job::Array::peek);
+        let position = job.array().map(Array::peek);
         let free_node = Some(node)
             .filter(|&node| {
                 self.nodes.is_open(node)
@@ -187,6 +200,7 @@ impl Engine {
             started: None,
             launch: if asks { LaunchStep::AwaitsNetwork } else { LaunchStep::Sent },
             ahead,
+            reserved: false,
             in_flight: false,
             network: None,
             reconciling: None,
@@ -194,6 +208,7 @@ impl Engine {
             cpu_micros: None,
             memory_peak_bytes: None,
         }));
+        self.reserve(id);
         if let Step::Moved(_) = self.apply(id, &JobEvent::Allocated(attempt)) {
             let name = self.node_name(node);
             self.record(id, EventKind::Starting { attempt, node: name.clone() });

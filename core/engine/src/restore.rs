@@ -19,6 +19,9 @@ impl Engine {
         let mut engine = Self::new(settings);
         engine.next_id = stored.next_id.max(JobId(1));
         engine.lost = stored.lost.into_iter().collect();
+        for account in stored.accounts {
+            engine.bring_back_account(account);
+        }
         for live in stored.live {
             let id = live.id;
             let job = engine.bring_back(live);
@@ -76,6 +79,7 @@ impl Engine {
             started,
             launch: if wants_network && not_taken { LaunchStep::AwaitsNetwork } else { LaunchStep::Sent },
             ahead: false,
+            reserved: false,
             in_flight: false,
             network: None,
             reconciling: None,
@@ -123,6 +127,8 @@ impl Engine {
             attempt: live.moving.attempt,
             state: JobState::Pending,
             told: Belief::default(),
+            barred: false,
+            waits: 0,
             run: None,
             rare: is_rare.then(|| Box::new(rare)),
         }
@@ -159,6 +165,7 @@ impl Engine {
         timed.sort_unstable();
         for (id, attempt, asks) in timed {
             self.set_time_limit(id, attempt);
+            self.reserve(id);
             if asks
                 && let Some(node) = self.jobs.get(&id).and_then(|job| job.run.as_ref()).map(|run| run.node)
             {

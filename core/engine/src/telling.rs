@@ -183,7 +183,7 @@ impl Engine {
 pub(crate) fn startable(job: &Job, now: UtcMs) -> u32 {
     let resting = job.rare.as_ref().and_then(|rare| rare.not_before).is_some_and(|at| at > now);
     match (&job.kind, &job.state) {
-        _ if resting => 0,
+        _ if resting || job.barred => 0,
         (_, JobState::Held { .. }) => 0,
         (Kind::Array(array), _) => array.startable(),
         (Kind::Plain, JobState::Pending) => 1,

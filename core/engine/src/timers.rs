@@ -17,6 +17,8 @@ pub(crate) enum Due {
     StopAgain(JobId, Attempt),
     /// The policy asked for it, or could not answer.
     Plan,
+    /// Use falls out of the period that limits hold for.
+    Roll,
 }
 
 /// All timers.

@@ -8,8 +8,8 @@ mod site;
 
 use std::time::Duration;
 
-use berth_engine::{Actor, Command, Input};
-use berth_model::{Dependency, DependencyKind, End, JobId, JobSpec, JobState, StateKind};
+use berth_engine::{Actor, Command, Input, OnBreach, QuotaSettings};
+use berth_model::{Dependency, DependencyKind, End, JobId, JobSpec, JobState, Limits, StateKind};
 use proptest::prelude::*;
 use site::{Manner, Site, array, cpus};
 
@@ -52,6 +52,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         Manner::Greedy,
         Manner::TooMany,
         Manner::Fails,
+        Manner::Rejects,
     ]);
     let retries = prop_oneof![3 => Just(0u32), 1 => 1u32..3];
     prop_oneof![
@@ -82,6 +83,21 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+/// Quotas that are met within the hour: of executions, or of CPU time.
+fn quotas() -> impl Strategy<Value = QuotaSettings> {
+    let limits = prop_oneof![
+        (1u64..6).prop_map(|jobs| Limits { jobs: Some(jobs), ..Limits::default() }),
+        (4u64..12).prop_map(|minutes| Limits { cpu_ms: Some(minutes * 60_000), ..Limits::default() }),
+    ];
+    let on_breach = prop_oneof![3 => Just(OnBreach::Wait), 1 => Just(OnBreach::Reject)];
+    (limits, on_breach).prop_map(|(user, on_breach)| QuotaSettings {
+        user,
+        on_breach,
+        period_ms: 3_600_000,
+        ..QuotaSettings::default()
+    })
+}
+
 fn happen(site: &mut Site, happening: &Happening) {
     use Happening as H;
     let pick = |site: &Site, which: usize| {
@@ -104,7 +120,7 @@ fn happen(site: &mut Site, happening: &Happening) {
         }
         H::SubmitArray { tasks, bound } => {
             let bound = bound.map(|bound| format!("%{bound}")).unwrap_or_default();
-            site.submit(array(&format!("1-{tasks}{bound}")));
+            let _ = site.try_submit(array(&format!("1-{tasks}{bound}")));
         }
         H::Deliver(which) => {
             if !site.inbox.is_empty() {
@@ -224,6 +240,14 @@ fn mend(site: &mut Site) {
         let _ = site.command(Command::Release { job, by });
     }
     site.run_dry(0);
+    // Whoever waits for a quota waits until use falls out of its period.
+    for _ in 0..1000 {
+        if site.store.jobs().all(|job| job.moving.state.kind().is_end()) {
+            break;
+        }
+        site.advance(Duration::from_secs(1800));
+        site.run_dry(0);
+    }
     // Reports may have been lost on the way; a reconnect brings the truth.
     site.feed(Input::Back { executor: site::EXECUTOR.into() });
     site.run_dry(0);
@@ -236,12 +260,16 @@ proptest! {
     fn nothing_is_forgotten_doubled_overbooked_or_misreported(
         nodes in prop::collection::vec(3u64..6, 1..3),
         queues in any::<bool>(),
+        quotas in prop::option::weighted(0.5, quotas()),
         happenings in prop::collection::vec(happening(), 1..120),
     ) {
         let mut site = match (queues, nodes.as_slice()) {
             (true, [cpus]) => Site::that_queues(*cpus),
             _ => Site::with_nodes(&nodes),
         };
+        if let Some(quotas) = quotas {
+            site.set_quotas(quotas);
+        }
         for happening in &happenings {
             happen(&mut site, happening);
         }

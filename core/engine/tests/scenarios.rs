@@ -457,6 +457,23 @@ fn a_breach_drops_the_whole_plan_and_tells_everything_anew() {
 }
 
 #[test]
+fn an_array_that_the_policy_refuses_after_it_began_ends_as_a_whole() {
+    let mut site = Site::with_nodes(&[1]);
+    let array = site.submit(array("1-3"));
+    site.settle_all();
+    assert_eq!(site.state(array), StateKind::Running);
+    site.policy.manner = Manner::Rejects;
+    let other = site.submit(job());
+    site.run_dry(0);
+    assert_eq!(site.state(other), StateKind::Rejected);
+    let berth_model::JobState::Ended { end } = site.store.state(array).unwrap() else {
+        panic!("the array goes on")
+    };
+    assert_eq!(end.to_string(), "killed by the scheduler: not today");
+    assert!(site.back_end.running().is_empty());
+}
+
+#[test]
 fn a_policy_that_cannot_answer_is_asked_again_later() {
     let mut site = Site::with_nodes(&[1]);
     site.policy.manner = Manner::Fails;

@@ -58,6 +58,11 @@ pub enum StopCause {
         /// Its words.
         reason: String,
     },
+    /// The scheduler policy refused an array of which tasks had begun.
+    Scheduler {
+        /// Its words.
+        reason: String,
+    },
     /// Somebody wants it to run again; it goes back to pending when this execution is over.
     Rerun {
         /// The person's name.
@@ -73,6 +78,7 @@ impl fmt::Display for StopCause {
             Self::Array => f.write_str("with its array"),
             Self::TimeLimit => f.write_str("at its time limit"),
             Self::Watcher { name, reason } => write!(f, "by watcher {name}: {reason}"),
+            Self::Scheduler { reason } => write!(f, "by the scheduler: {reason}"),
             Self::Rerun { name } => write!(f, "by {name}, to run again"),
         }
     }

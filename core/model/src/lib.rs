@@ -1,6 +1,7 @@
 //! What Berth's rooms talk about: jobs, arrays, attempts, resources, users, and the one table that
 //! says how a job moves. No I/O, no clock, no async runtime.
 
+mod account;
 mod array;
 mod end;
 mod history;
@@ -15,6 +16,7 @@ mod units;
 mod user;
 pub mod view;
 
+pub use account::{AccountKind, Bound, Limits, Measure, Used};
 pub use array::{ArrayRange, ArrayRangeError};
 pub use end::{End, Exit, FailCause, StopCause};
 pub use history::{EventKind, JobEventRecord};

@@ -39,6 +39,13 @@ pub enum WaitReason {
         /// The bound after `%`.
         at_once: u32,
     },
+    /// An account that it counts for has not enough left of its quota.
+    Quota {
+        /// `user alice`, `project p`, `group g`.
+        account: String,
+        /// What it may use and has used.
+        words: String,
+    },
     /// The scheduler passed it over, in its words.
     Scheduler {
         /// The policy.
@@ -81,6 +88,7 @@ impl fmt::Display for WaitReason {
             Self::ArrayBound { at_once } => {
                 write!(f, "{at_once} tasks of its array run, as many as may at once")
             }
+            Self::Quota { account, words } => write!(f, "quota of {account}: {words}"),
             Self::Scheduler { policy, words } => write!(f, "scheduler {policy}: {words}"),
             Self::NotPlannedYet => f.write_str("the scheduler has not looked at it yet"),
             Self::Unreachable { executor, words } => {

@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use berth_api::{
     ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList, JobQuery, LogPart,
-    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated,
-    TokenRow, UsageRow, Why,
+    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TerminalSize,
+    TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;
@@ -54,6 +54,9 @@ pub enum AttachedEnd {
     Exit(futures::future::BoxFuture<'static, Result<i32, ErrorBody>>),
 }
 
+/// Makes the terminal at a job's end of a connection this large, as far as that can be done.
+pub type Resize = Box<dyn Fn(TerminalSize) -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
+
 /// A two-way connection with a job. Dropping it ends it.
 pub struct Attached {
     /// Goes to the job.
@@ -62,6 +65,8 @@ pub struct Attached {
     pub output: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
     /// What is to be told when the output has ended.
     pub end: AttachedEnd,
+    /// The terminal there, where there is one that has a size.
+    pub resize: Option<Resize>,
     /// Dropped with the connection.
     pub guard: Option<Box<dyn std::any::Any + Send>>,
 }

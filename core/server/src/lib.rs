@@ -16,7 +16,9 @@ mod routes;
 mod server;
 mod settings;
 
-pub use backend::{Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, Scope};
+pub use backend::{
+    Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, Resize, Scope,
+};
 pub use listen::BindError;
 pub use routes::openapi;
 pub use server::Server;

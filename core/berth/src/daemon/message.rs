@@ -1,6 +1,6 @@
 //! What reaches the loop.
 
-use berth_engine::{Answer, Command, Engine, NetworkAnswer, Refusal};
+use berth_engine::{Answer, Command, Engine, NetworkAnswer, QuotaSettings, Refusal};
 use berth_model::{Attempt, JobId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +31,8 @@ pub enum Message {
         /// Why.
         words: String,
     },
+    /// The site has changed what it sets about quotas.
+    Quotas(QuotaSettings),
     /// Wants to see the engine.
     Look(Box<dyn FnOnce(&Engine) + Send>),
 }

@@ -128,6 +128,12 @@ impl Daemon {
         self.config.reload(loaded, &self.policies, log)
     }
 
+    /// Has the loop hold to what the configuration says now. False when it has ended.
+    pub async fn apply_quotas(&self) -> bool {
+        let quotas = settings::quotas(&self.config.now().quotas);
+        self.inbox.tell(message::Message::Quotas(quotas)).await
+    }
+
     /// Ends the loop between two turns. Jobs go on.
     pub fn stop(&self) {
         self.stop.send_replace(true);
@@ -168,6 +174,7 @@ async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<Engine> {
         cluster: config.cluster.name.clone(),
         starts_per_plan: config.jobs.starts_per_plan,
         has_network_policy: config.network.is_some(),
+        quotas: settings::quotas(&config.quotas),
     };
     let dependencies: Vec<JobId> =
         stored.live.iter().flat_map(|job| &job.dependencies).map(|dependency| dependency.on).collect();

@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use berth_config::{Config, Effective, Jobs, Loaded};
+use berth_config::{Config, Effective, Jobs, Loaded, Quotas};
+use berth_engine::{CountAt, OnBreach, QuotaSettings};
 use tokio::sync::watch;
 
 use super::Policies;
@@ -68,6 +69,7 @@ impl LiveConfig {
             starts_per_plan: held.jobs.starts_per_plan,
             ..new.jobs.clone()
         };
+        next.quotas = new.quotas.clone();
         next.scheduler = new.scheduler.clone();
         next.auth.policy = new.auth.policy.clone();
         if let (Some(next), Some(new)) = (&mut next.network, &new.network) {
@@ -143,6 +145,25 @@ impl LiveConfig {
     }
 }
 
+/// What the engine holds everybody to.
+pub fn quotas(quotas: &Quotas) -> QuotaSettings {
+    QuotaSettings {
+        period_ms: u64::try_from(quotas.period.as_millis()).unwrap_or(u64::MAX),
+        on_breach: match quotas.on_breach {
+            berth_config::OnBreach::Wait => OnBreach::Wait,
+            berth_config::OnBreach::Reject => OnBreach::Reject,
+        },
+        count_at: match quotas.count {
+            berth_config::CountAt::Start => CountAt::Start,
+            berth_config::CountAt::End => CountAt::End,
+        },
+        user: quotas.user,
+        project: quotas.project,
+        pending: quotas.pending,
+        submissions_per_minute: quotas.submissions_per_minute,
+    }
+}
+
 fn values(effective: &Effective) -> BTreeMap<String, String> {
     effective.iter().map(|setting| (setting.path.clone(), setting.value.clone())).collect()
 }
@@ -161,7 +182,7 @@ fn reloads(key: &str, same_network: bool, same_watchers: bool) -> bool {
     match key.split('.').collect::<Vec<_>>().as_slice() {
         ["jobs", "directory" | "starts-per-plan"] | ["auth", "instances" | "cache"] => false,
         ["watchers", _, "every" | "name"] => false,
-        ["jobs", _] | ["log", "level"] | ["scheduler" | "auth", ..] => true,
+        ["jobs", _] | ["log", "level"] | ["quotas" | "scheduler" | "auth", ..] => true,
         ["network", ..] => same_network,
         ["watchers", ..] => same_watchers,
         _ => false,
@@ -177,6 +198,7 @@ mod tests {
             "jobs.grace",
             "jobs.longest-time",
             "log.level",
+            "quotas.user.cpu-time",
             "scheduler.policy",
             "scheduler.limits.time",
             "auth.settings.administrators",

@@ -286,6 +286,7 @@ impl Turn {
                 let answer = berth_engine::LaunchAnswer::NoRoom(words);
                 vec![Input::LaunchAnswered { job, attempt, answer }]
             }
+            Message::Quotas(quotas) => vec![Input::Quotas(quotas)],
             Message::Look(look) => {
                 look(&self.engine);
                 Vec::new()

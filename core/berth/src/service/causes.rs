@@ -40,6 +40,7 @@ fn of_stop(cause: &StopCause) -> Cause {
         StopCause::Array => ("array", None),
         StopCause::TimeLimit => ("time-limit", None),
         StopCause::Watcher { name, .. } => ("watcher", Some(name)),
+        StopCause::Scheduler { .. } => ("scheduler", None),
         StopCause::Rerun { name } => ("rerun", Some(name)),
     };
     cause_of(kind, by, cause.to_string())

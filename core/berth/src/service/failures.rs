@@ -30,6 +30,8 @@ pub fn command(error: CommandError) -> ErrorBody {
                 ErrorCode::Unable
             }
             Refusal::UnknownExecutor(_) => ErrorCode::Invalid,
+            Refusal::TooManyWait { .. } | Refusal::TooFast { .. } => ErrorCode::TooMany,
+            Refusal::NoTimeLimit { .. } | Refusal::OverQuota { .. } => ErrorCode::Unable,
         },
     };
     ErrorBody::new(code, error.to_string())

@@ -350,6 +350,9 @@ fn reason(reason: &WaitReason) -> Reason {
         WaitReason::ArrayBound { .. } => {
             ("array-bound", Some("it starts when another task of its array ends"))
         }
+        WaitReason::Quota { .. } => {
+            ("quota", Some("it starts when something of it is given back, or was used long enough ago"))
+        }
         WaitReason::Scheduler { .. } => ("scheduler", None),
         WaitReason::NotPlannedYet => ("not-planned-yet", None),
         WaitReason::Unreachable { .. } => ("unreachable", Some("an operator has to look at that back end")),

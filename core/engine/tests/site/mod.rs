@@ -13,7 +13,8 @@ mod store;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use berth_engine::{
-    Abilities, Answer, Command as Order, Effect, Engine, Input, NodeInfo, Outcome, Refusal, Settings, Token,
+    Abilities, Answer, Command as Order, Effect, Engine, Input, NodeInfo, Outcome, QuotaSettings, Refusal,
+    Settings, Token,
 };
 use berth_model::{
     Attempt, AttemptName, Command, Dependency, Grant, Identity, JobId, JobSpec, Resources, StateKind,
@@ -43,11 +44,29 @@ pub struct Site {
     pub breaches: Vec<String>,
     /// Why each job that was asked to end was; kept to check ends against.
     pub stops_asked: BTreeMap<JobId, u32>,
+    /// What the site sets about quotas.
+    pub quotas: QuotaSettings,
+    /// Whether limits are only ever set before anything is used.
+    pub limits_are_old: bool,
     nodes: Vec<NodeInfo>,
     next_token: Token,
 }
 
 impl Site {
+    /// A site with one node of so many CPUs and these quotas.
+    pub fn with_quotas(cpus: u64, quotas: QuotaSettings) -> Self {
+        let mut site = Self::with(&[cpus], BackEnd::default());
+        site.set_quotas(quotas);
+        site
+    }
+
+    /// Sets quotas before anything is used, and holds everybody to them from now on.
+    pub fn set_quotas(&mut self, quotas: QuotaSettings) {
+        self.limits_are_old = true;
+        self.quotas = quotas.clone();
+        self.feed(Input::Quotas(quotas));
+    }
+
     /// A site with one node of so many CPUs, whose back end keeps what it has no room for.
     pub fn that_queues(cpus: u64) -> Self {
         let slots = usize::try_from(cpus).expect("a small number");
@@ -66,7 +85,8 @@ impl Site {
             labels: BTreeMap::new(),
             usable: true,
         };
-        let mut engine = Engine::new(settings());
+        let quotas = QuotaSettings::default();
+        let mut engine = Engine::new(settings(&quotas));
         engine.add_executor(EXECUTOR);
         let mut site = Self {
             engine,
@@ -79,6 +99,8 @@ impl Site {
             answers: BTreeMap::new(),
             breaches: Vec::new(),
             stops_asked: BTreeMap::new(),
+            quotas,
+            limits_are_old: false,
             nodes: cpus.iter().enumerate().map(node).collect(),
             next_token: 0,
         };
@@ -160,7 +182,7 @@ impl Site {
         // What was on its way to the dead process is gone with it.
         self.inbox.clear();
         self.policy = Policy::default();
-        self.engine = Engine::restore(settings(), self.store.restore(), &self.store.ends());
+        self.engine = Engine::restore(settings(&self.quotas), self.store.restore(), &self.store.ends());
         self.engine.add_executor(EXECUTOR);
         self.announce();
     }
@@ -208,10 +230,14 @@ impl Site {
     }
 
     pub fn try_submit(&mut self, job: JobSpec) -> Result<JobId, Refusal> {
+        self.try_submit_as("ada", job)
+    }
+
+    pub fn try_submit_as(&mut self, user: &str, job: JobSpec) -> Result<JobId, Refusal> {
         let submission = Arc::new(Submission {
             spec: job,
             owner: Identity {
-                user: "ada".into(),
+                user: user.into(),
                 uid: 1000,
                 gid: 1000,
                 groups: vec![],
@@ -223,10 +249,14 @@ impl Site {
             executor: EXECUTOR.into(),
         });
         let ended = self.store.ends();
-        match self.command(Order::Submit { submission, ended, by: "ada".into() })? {
+        match self.command(Order::Submit { submission, ended, by: user.into() })? {
             Answer::Submitted(id) => Ok(id),
             other => panic!("unexpected answer {other:?}"),
         }
+    }
+
+    pub fn submit_as(&mut self, user: &str, job: JobSpec) -> JobId {
+        self.try_submit_as(user, job).expect("the job is accepted")
     }
 
     pub fn submit(&mut self, job: JobSpec) -> JobId {
@@ -259,6 +289,9 @@ impl Site {
             assert!(used.fits_in(&node.total), "{name} has {} and {used} is allocated", node.total);
         }
         self.store.check_array_bounds();
+        if self.limits_are_old {
+            self.store.check_quotas(self.now, &self.quotas);
+        }
     }
 
     /// A back end may only forget what is over for good, by what is durable.
@@ -272,8 +305,9 @@ impl Site {
     }
 }
 
-fn settings() -> Settings {
-    Settings { cluster: CLUSTER.into(), starts_per_plan: 100, has_network_policy: false }
+fn settings(quotas: &QuotaSettings) -> Settings {
+    let cluster = CLUSTER.into();
+    Settings { cluster, starts_per_plan: 100, has_network_policy: false, quotas: quotas.clone() }
 }
 
 /// A job of one CPU.

@@ -18,6 +18,8 @@ pub enum Manner {
     Greedy,
     /// Starts one more task than a job has.
     TooMany,
+    /// Refuses all that it knows.
+    Rejects,
     /// Cannot answer.
     Fails,
 }
@@ -41,6 +43,10 @@ impl Policy {
         let manner = std::mem::take(&mut self.manner);
         if manner == Manner::Fails {
             return Input::PlanFailed { snapshot };
+        }
+        if manner == Manner::Rejects {
+            let rejections = self.pending.keys().map(|&job| (job, "not today".to_owned())).collect();
+            return Input::Planned(Plan { snapshot, rejections, ..Plan::default() });
         }
         let mut free: BTreeMap<u32, Resources> = room.iter().map(|room| (room.node, room.free)).collect();
         let mut starts = Vec::new();

@@ -1,16 +1,21 @@
 //! A store that keeps everything in maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::{ArrayEnds, Change, LiveJob, Restored};
-use berth_model::{Attempt, EventKind, JobId, JobState, Resources, StateKind};
+use berth_engine::{AccountTerms, ArrayEnds, Change, LiveJob, QuotaSettings, Restored, StoredAccount};
+use berth_model::{AccountKind, Attempt, EventKind, JobId, JobState, Resources, StateKind, Used, UtcMs};
 
 #[derive(Default)]
 pub struct Stored {
     jobs: BTreeMap<JobId, LiveJob>,
     next_id: JobId,
     pub history: Vec<(JobId, EventKind)>,
+    /// What each account has used, by the hour.
+    pub charged: BTreeMap<(AccountKind, String), BTreeMap<u64, Used>>,
+    pub terms: BTreeMap<(AccountKind, String), AccountTerms>,
 }
+
+const HOUR_MS: u64 = 3_600_000;
 
 impl Stored {
     pub fn write(&mut self, change: Change) {
@@ -26,6 +31,11 @@ impl Stored {
                 self.jobs.get_mut(&job).expect("only stored jobs move").moving = *now;
             }
             Change::Event(event) => self.history.push((event.job, event.kind)),
+            Change::Charged { kind, name, hour, used } => {
+                let whose = (kind, name);
+                let before = self.charged.entry(whose).or_default().insert(hour, used);
+                assert!(before.is_none_or(|before| before.jobs < used.jobs), "use only grows");
+            }
             Change::NextId(next) => {
                 assert!(next > self.next_id, "numbers only rise");
                 self.next_id = next;
@@ -87,6 +97,37 @@ impl Stored {
         self.jobs.values().filter(move |job| job.task_of.is_some_and(|(of, _)| of == array))
     }
 
+    /// What an account has used within a period, and what its active jobs may still use.
+    pub fn used_and_kept(&self, kind: AccountKind, name: &str, now: UtcMs, period_ms: u64) -> Used {
+        let hours = self.charged.get(&(kind, name.to_owned())).into_iter().flatten();
+        let counts = |&(&hour, _): &(&u64, &Used)| (hour + 1) * HOUR_MS + period_ms > now.0;
+        let used: Used = hours.filter(counts).map(|(_, used)| *used).sum();
+        let whose = |job: &&LiveJob| match kind {
+            AccountKind::User => job.owner == name,
+            AccountKind::Project => job.project == name,
+            AccountKind::Group => false,
+        };
+        let active = |job: &&LiveJob| job.array.is_none() && job.moving.state.attempt().is_some();
+        let most =
+            |job: &LiveJob| Used::of(&job.needs, job.time_limit_ms.map_or(0, |limit| limit + job.grace_ms));
+        used.plus(&self.jobs.values().filter(active).filter(whose).map(most).sum())
+    }
+
+    pub fn check_quotas(&self, now: UtcMs, quotas: &QuotaSettings) {
+        let users: BTreeSet<&str> = self.jobs.values().map(|job| job.owner.as_str()).collect();
+        let projects: BTreeSet<&str> = self.jobs.values().map(|job| job.project.as_str()).collect();
+        let whose = users.into_iter().map(|name| (AccountKind::User, name, &quotas.user));
+        let projects = projects.into_iter().filter(|&name| name != "default");
+        for (kind, name, usual) in
+            whose.chain(projects.map(|name| (AccountKind::Project, name, &quotas.project)))
+        {
+            let own = self.terms.get(&(kind, name.to_owned())).map(|terms| terms.limits).unwrap_or_default();
+            let used = self.used_and_kept(kind, name, now, quotas.period_ms);
+            let passed = own.or(usual).passed_by(&used);
+            assert!(passed.is_none(), "{kind} {name} has used and keeps {used:?}, more than {passed:?}");
+        }
+    }
+
     pub fn restore(&self) -> Restored {
         let live = |job: &&LiveJob| !job.moving.state.kind().is_end();
         let mut restored = Restored {
@@ -111,6 +152,22 @@ impl Stored {
             restored.arrays.push((array.id, ends));
         }
         let lost = self.jobs.values().filter(|job| job.moving.state.kind() == StateKind::Lost);
+        let whose = self.charged.keys().chain(self.terms.keys()).cloned().collect::<BTreeSet<_>>();
+        restored.accounts = whose
+            .into_iter()
+            .map(|whose| StoredAccount {
+                terms: self.terms.get(&whose).cloned().unwrap_or_default(),
+                hours: self
+                    .charged
+                    .get(&whose)
+                    .into_iter()
+                    .flatten()
+                    .map(|(&hour, &used)| (hour, used))
+                    .collect(),
+                kind: whose.0,
+                name: whose.1,
+            })
+            .collect();
         restored.lost = lost.map(|job| (job.id, job.moving.attempt)).collect();
         restored
     }

@@ -3,6 +3,7 @@
 //! One connection writes, on a thread of its own; a few read, each on a blocking thread; one moves the
 //! write-ahead log into the file behind them. A commit returns when the log is on the disk.
 
+mod accounts;
 mod columns;
 mod fault;
 mod kv;

@@ -5,6 +5,7 @@ use berth_model::{ArrayRange, Attempt, JobId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    accounts,
     columns::{Columns, MOVING, SHARED, key, position, task_id},
     fault::Fault,
     read::{Arrays, numbers},
@@ -22,6 +23,7 @@ pub(super) fn restore(connection: &Connection) -> Result<Restored, Fault> {
         }
     }
     restored.lost = lost(connection)?;
+    restored.accounts = accounts::restore(connection)?;
     Ok(restored)
 }
 

@@ -1,9 +1,9 @@
 //! One batch, one transaction: on the writer's thread, with statements prepared once.
 
 use berth_engine::{Change, LiveJob, Moving};
-use berth_model::{JobEventRecord, JobId, Submission};
+use berth_model::{AccountKind, JobEventRecord, JobId, Submission, Used};
 use rusqlite::{
-    Connection, Statement, ToSql,
+    Connection, Statement, ToSql, params,
     types::{ToSqlOutput, ValueRef},
 };
 use rustc_hash::FxHashMap;
@@ -35,6 +35,7 @@ pub(super) struct Statements<'c> {
     add_event: Statement<'c>,
     next_id: Statement<'c>,
     token_used: Statement<'c>,
+    charge: Statement<'c>,
 }
 
 /// The writer: its statements, and what it counts.
@@ -80,6 +81,10 @@ impl<'c> Writer<'c> {
             token_used: prepare(
                 "UPDATE tokens SET last_used = max(coalesce(last_used, 0), ?2) WHERE id = ?1",
             )?,
+            charge: prepare(
+                "INSERT OR REPLACE INTO usage_hours (kind, name, hour, jobs, wall_ms, cpu_ms, memory_mib_ms, \
+                 cpu_millis, memory_mib) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?,
         };
         Ok(Self { connection, statements, next_event: last.cast_unsigned() + 1, text: Vec::new() })
     }
@@ -121,6 +126,8 @@ impl<'c> Writer<'c> {
         let mut last = last_words(&batch.changes);
         let mut next_event = first_event;
         let mut next_id = None;
+        // The last of an account's charges within an hour has all that those before have.
+        let mut charges = FxHashMap::default();
         for change in &batch.changes {
             match change {
                 Change::Added { job, submission } => {
@@ -142,11 +149,17 @@ impl<'c> Writer<'c> {
                     self.add_event(next_event, record)?;
                     next_event += 1;
                 }
+                Change::Charged { kind, name, hour, used } => {
+                    charges.insert((*kind, name.as_str(), *hour), used);
+                }
                 Change::NextId(id) => next_id = Some(*id),
             }
         }
         if let Some(id) = next_id {
             self.statements.next_id.execute([key(id)])?;
+        }
+        for ((kind, name, hour), used) in charges {
+            self.charge(kind, name, hour, used)?;
         }
         for Extra::TokenUsed { id, at } in &batch.extras {
             self.statements.token_used.execute([signed(*id), signed(at.0)])?;
@@ -229,6 +242,21 @@ impl<'c> Writer<'c> {
         }
     }
 
+    fn charge(&mut self, kind: AccountKind, name: &str, hour: u64, used: &Used) -> Result<(), Fault> {
+        self.statements.charge.execute(params![
+            kind as u8,
+            name,
+            signed(hour),
+            signed(used.jobs),
+            signed(used.wall_ms),
+            signed(used.cpu_ms),
+            signed(used.memory_mib_ms),
+            signed(used.cpu_millis),
+            signed(used.memory_mib),
+        ])?;
+        Ok(())
+    }
+
     fn add_event(&mut self, seq: u64, record: &JobEventRecord) -> Result<(), Fault> {
         self.text.clear();
         serde_json::to_writer(&mut self.text, &record.kind)?;
@@ -251,7 +279,7 @@ fn last_words(changes: &[Change]) -> FxHashMap<JobId, &Moving> {
             Change::Added { job, .. } => last.insert(job.id, &job.moving),
             Change::TaskAdded { task } => last.insert(task.id, &task.moving),
             Change::Updated { job, now } => last.insert(*job, &**now),
-            Change::Event(_) | Change::NextId(_) => None,
+            Change::Event(_) | Change::Charged { .. } | Change::NextId(_) => None,
         };
     }
     last

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use berth_engine::{ArrayEnds, Change, LiveJob, Restored};
-use berth_model::{Hold, JobEventRecord, JobId, JobState, StateKind, Submission, UtcMs};
+use berth_engine::{AccountTerms, ArrayEnds, Change, LiveJob, Restored, StoredAccount};
+use berth_model::{AccountKind, Hold, JobEventRecord, JobId, JobState, StateKind, Submission, Used, UtcMs};
 use berth_store::{JobRow, ListQuery, StoredEvent, UsageBy, UsageRow};
 
 #[derive(Default)]
@@ -12,6 +12,7 @@ pub struct Model {
     pub submissions: BTreeMap<JobId, Submission>,
     pub events: Vec<JobEventRecord>,
     pub next_id: Option<JobId>,
+    pub charged: BTreeMap<(AccountKind, String), BTreeMap<u64, Used>>,
 }
 
 impl Model {
@@ -36,6 +37,9 @@ impl Model {
             Change::Updated { job, now } => self.jobs.get_mut(job).unwrap().moving = (**now).clone(),
             Change::Event(record) => self.events.push(record.clone()),
             Change::NextId(id) => self.next_id = Some(*id),
+            Change::Charged { kind, name, hour, used } => {
+                self.charged.entry((*kind, name.clone())).or_default().insert(*hour, *used);
+            }
         }
     }
 
@@ -65,9 +69,20 @@ impl Model {
         })
     }
 
+    fn accounts(&self) -> Vec<StoredAccount> {
+        let account = |((kind, name), hours): (&(AccountKind, String), &BTreeMap<u64, Used>)| StoredAccount {
+            kind: *kind,
+            name: name.clone(),
+            terms: AccountTerms::default(),
+            hours: hours.iter().map(|(&hour, &used)| (hour, used)).collect(),
+        };
+        self.charged.iter().map(account).collect()
+    }
+
     pub fn restored(&self) -> Restored {
         let live = |job: &&LiveJob| !job.moving.state.kind().is_end();
         let mut restored = Restored { next_id: self.next_id.unwrap_or(JobId(1)), ..Restored::default() };
+        restored.accounts = self.accounts();
         for mut job in self.jobs.values().filter(live).map(|job| self.job(job.id).unwrap()) {
             if job.array.is_some() && job.task_of.is_none() {
                 let next = &mut job.moving.array_next;

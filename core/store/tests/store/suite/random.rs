@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use berth_engine::{Change, LiveJob, Moving};
 use berth_model::{
-    ArrayRange, Attempt, Dependency, DependencyKind, End, EventKind, Exit, FailCause, Hold, Holds,
-    JobEventRecord, JobId, JobState, Resources, StateKind, StopCause, UtcMs,
+    AccountKind, ArrayRange, Attempt, Dependency, DependencyKind, End, EventKind, Exit, FailCause, Hold,
+    Holds, JobEventRecord, JobId, JobState, Resources, StateKind, StopCause, Used, UtcMs,
 };
 use berth_store::{Batch, ListQuery, Store, TaskQuery, UsageBy};
 use proptest::{collection, option, prelude::*, sample};
@@ -22,6 +22,21 @@ enum Deed {
     AddTask(sample::Index, sample::Index, Box<Moving>),
     Update(sample::Index, Box<Moving>),
     Record(sample::Index, EventKind),
+    Charge { kind: AccountKind, name: String, hour: u64, used: Used },
+}
+
+fn charge() -> impl Strategy<Value = Deed> {
+    let used =
+        (any::<[u64; 6]>()).prop_map(|[jobs, wall_ms, cpu_ms, memory_mib_ms, cpu_millis, memory_mib]| Used {
+            jobs,
+            wall_ms,
+            cpu_ms,
+            memory_mib_ms,
+            cpu_millis,
+            memory_mib,
+        });
+    (sample::select(&AccountKind::ALL[..]), words(), 490_000u64..490_003, used)
+        .prop_map(|(kind, name, hour, used)| Deed::Charge { kind, name, hour, used })
 }
 
 fn words() -> impl Strategy<Value = String> {
@@ -37,6 +52,7 @@ fn cause() -> impl Strategy<Value = StopCause> {
         words().prop_map(|name| StopCause::User { name }),
         words().prop_map(|name| StopCause::Rerun { name }),
         (words(), words()).prop_map(|(name, reason)| StopCause::Watcher { name, reason }),
+        words().prop_map(|reason| StopCause::Scheduler { reason }),
         Just(StopCause::Array),
         Just(StopCause::TimeLimit),
     ]
@@ -184,6 +200,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => (index(), index(), moving()).prop_map(|(array, position, now)| Deed::AddTask(array, position, Box::new(now))),
         4 => (index(), moving()).prop_map(|(job, now)| Deed::Update(job, Box::new(now))),
         2 => (index(), kind).prop_map(|(job, kind)| Deed::Record(job, kind)),
+        1 => charge(),
     ]
 }
 
@@ -247,6 +264,7 @@ fn become_change(deed: Deed, model: &mut Model) -> Vec<Change> {
         Deed::Update(index, now) => {
             any_job(index, model).map(|job| Change::Updated { job, now }).into_iter().collect()
         }
+        Deed::Charge { kind, name, hour, used } => vec![Change::Charged { kind, name, hour, used }],
         Deed::Record(index, kind) => any_job(index, model)
             .map(|job| Change::Event(JobEventRecord { job, at: UtcMs(7), kind }))
             .into_iter()

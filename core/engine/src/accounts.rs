@@ -1,0 +1,486 @@
+//! The books of users, projects and groups of projects: what they have used within the rolling period, what
+//! their running jobs may still use, and which of their jobs have to wait for that.
+//!
+//! A start reserves what the job uses if it runs for as long as it may; its end settles that. So what an
+//! account has used and reserved together never passes its limits.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use berth_model::{AccountKind, Bound, JobId, Limits, Resources, Used, UtcMs};
+use rustc_hash::FxHashMap;
+
+use crate::NameId;
+
+/// Use is kept by the hour, and falls out of the period an hour at a time.
+pub(crate) const HOUR_MS: u64 = 3_600_000;
+
+/// The project of jobs that name none: it belongs to everybody and has no limits.
+pub const DEFAULT_PROJECT: &str = "default";
+
+/// What happens to a job that would pass a limit when it is its turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBreach {
+    /// It stays pending until there is something left.
+    #[default]
+    Wait,
+    /// It ends as rejected.
+    Reject,
+}
+
+/// When use counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CountAt {
+    /// A start reserves the most that the job can use.
+    #[default]
+    Start,
+    /// Only what has ended counts, as in GO-Docker; limits can be overshot.
+    End,
+}
+
+/// What a site sets about quotas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaSettings {
+    /// Within which limits hold, in milliseconds; whole hours.
+    pub period_ms: u64,
+    /// What happens to a job that would pass a limit.
+    pub on_breach: OnBreach,
+    /// When use counts.
+    pub count_at: CountAt,
+    /// For users without a bound of their own.
+    pub user: Limits,
+    /// For projects likewise, but for the default one.
+    pub project: Limits,
+    /// Jobs and tasks that may wait in all.
+    pub pending: Option<u64>,
+    /// Submissions of one user within a minute; as many may come at once.
+    pub submissions_per_minute: Option<u32>,
+}
+
+impl Default for QuotaSettings {
+    fn default() -> Self {
+        Self {
+            period_ms: 30 * 24 * HOUR_MS,
+            on_breach: OnBreach::default(),
+            count_at: CountAt::default(),
+            user: Limits::default(),
+            project: Limits::default(),
+            pending: None,
+            submissions_per_minute: None,
+        }
+    }
+}
+
+/// What an administrator has set of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountTerms {
+    /// Bounds in place of the usual ones.
+    pub limits: Limits,
+    /// For a project, the group that it belongs to.
+    pub group: Option<String>,
+}
+
+/// What was stored of an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredAccount {
+    /// Whose.
+    pub kind: AccountKind,
+    /// Its name.
+    pub name: String,
+    /// What was set.
+    pub terms: AccountTerms,
+    /// Use by the hour, counted from 1970, in rising order.
+    pub hours: Vec<(u64, Used)>,
+}
+
+/// One account.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub terms: AccountTerms,
+    /// Use by the hour, and its sum.
+    hours: VecDeque<(u64, Used)>,
+    sum: Used,
+    /// The most that running jobs can use.
+    pub reserved: Used,
+    /// Jobs and tasks that wait.
+    pub pending: u64,
+    /// Jobs that would pass its limits, and the least that any of them needs of each.
+    barred: BTreeSet<JobId>,
+    least: Option<Used>,
+    /// The instant by which the last submissions are used up, for the bound on their rate.
+    submitted_until: UtcMs,
+}
+
+/// What kept a job from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Breach {
+    pub kind: AccountKind,
+    pub name: NameId,
+    pub bound: Bound,
+}
+
+/// Why a job could never start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Never {
+    /// Its account bounds time, and nobody knows for how long it may run.
+    NoTimeLimit { kind: AccountKind, name: NameId },
+    /// It alone would pass the limit.
+    TooMuch(Breach),
+}
+
+/// The accounts that a job counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whose {
+    pub user: NameId,
+    pub project: NameId,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    pub settings: QuotaSettings,
+    all: FxHashMap<(AccountKind, NameId), Account>,
+    default_project: NameId,
+    /// Jobs and tasks that wait, of everybody.
+    pub pending: u64,
+    /// Whether any limit is set at all.
+    bounded: bool,
+    /// Accounts that were charged in this step.
+    charged: BTreeSet<(AccountKind, NameId)>,
+    /// When all jobs were last looked through for those that have to wait.
+    pub swept: Option<UtcMs>,
+}
+
+impl Account {
+    fn drop_old(&mut self, now: UtcMs, period_ms: u64) {
+        while let Some(&(hour, used)) = self.hours.front() {
+            if (hour + 1).saturating_mul(HOUR_MS).saturating_add(period_ms) > now.0 {
+                break;
+            }
+            self.hours.pop_front();
+            self.sum = self.sum.less(&used);
+        }
+    }
+
+    /// What counts against its limits.
+    pub fn counted(&self) -> Used {
+        self.sum.plus(&self.reserved)
+    }
+
+    fn charge(&mut self, now: UtcMs, used: Used) {
+        let hour = now.0 / HOUR_MS;
+        match self.hours.back_mut() {
+            Some((last, sum)) if *last >= hour => *sum += used,
+            _ => self.hours.push_back((hour, used)),
+        }
+        self.sum += used;
+    }
+}
+
+impl Accounts {
+    pub fn new(settings: QuotaSettings, default_project: NameId) -> Self {
+        let mut accounts = Self {
+            settings,
+            all: FxHashMap::default(),
+            default_project,
+            pending: 0,
+            bounded: false,
+            charged: BTreeSet::new(),
+            swept: None,
+        };
+        accounts.look_for_bounds();
+        accounts
+    }
+
+    fn look_for_bounds(&mut self) {
+        let own = self.all.values().any(|account| account.terms.limits.bounds_use());
+        self.bounded = own || self.settings.user.bounds_use() || self.settings.project.bounds_use();
+    }
+
+    pub fn set_settings(&mut self, settings: QuotaSettings) {
+        self.settings = settings;
+        self.look_for_bounds();
+    }
+
+    /// Whether anybody is bounded in what they use.
+    pub fn are_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    pub fn get(&self, kind: AccountKind, name: NameId) -> Option<&Account> {
+        self.all.get(&(kind, name))
+    }
+
+    fn entry(&mut self, kind: AccountKind, name: NameId) -> &mut Account {
+        self.all.entry((kind, name)).or_default()
+    }
+
+    /// Takes over what was set or stored.
+    pub fn set_terms(&mut self, kind: AccountKind, name: NameId, terms: AccountTerms) {
+        self.entry(kind, name).terms = terms;
+        self.look_for_bounds();
+    }
+
+    pub fn restore(&mut self, kind: AccountKind, name: NameId, stored: StoredAccount) {
+        let account = self.entry(kind, name);
+        account.terms = stored.terms;
+        account.sum = stored.hours.iter().map(|(_, used)| *used).sum();
+        account.hours = stored.hours.into();
+        self.look_for_bounds();
+    }
+
+    /// The bounds that hold for an account.
+    pub fn limits(&self, kind: AccountKind, name: NameId) -> Limits {
+        let own = self.get(kind, name).map(|account| account.terms.limits).unwrap_or_default();
+        match kind {
+            AccountKind::User => own.or(&self.settings.user),
+            AccountKind::Project if name == self.default_project => Limits::default(),
+            AccountKind::Project => own.or(&self.settings.project),
+            AccountKind::Group => own,
+        }
+    }
+
+    /// The accounts of a job, given the number of its project's group.
+    pub fn of(whose: Whose, group: Option<NameId>) -> impl Iterator<Item = (AccountKind, NameId)> + Clone {
+        [
+            Some((AccountKind::User, whose.user)),
+            Some((AccountKind::Project, whose.project)),
+            group.map(|group| (AccountKind::Group, group)),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// What would keep an execution of this cost from starting.
+    pub fn breach(
+        &mut self,
+        now: UtcMs,
+        keys: impl Iterator<Item = (AccountKind, NameId)>,
+        cost: &Cost,
+    ) -> Option<Breach> {
+        self.breach_beside(now, keys, cost, (AccountKind::User, NameId::MAX, Used::default()))
+    }
+
+    /// Likewise, when one account has promised so much to others.
+    pub fn breach_beside(
+        &mut self,
+        now: UtcMs,
+        keys: impl Iterator<Item = (AccountKind, NameId)>,
+        cost: &Cost,
+        (of_kind, of_name, promised): (AccountKind, NameId, Used),
+    ) -> Option<Breach> {
+        if !self.bounded {
+            return None;
+        }
+        let period = self.settings.period_ms;
+        for (kind, name) in keys {
+            let limits = self.limits(kind, name);
+            if !limits.bounds_use() {
+                continue;
+            }
+            self.entry(kind, name).drop_old(now, period);
+            let mut would_be = self.with(kind, name, cost);
+            if (kind, name) == (of_kind, of_name) {
+                would_be += promised;
+            }
+            if let Some(bound) = limits.passed_by(&would_be) {
+                return Some(Breach { kind, name, bound });
+            }
+        }
+        None
+    }
+
+    /// What counts against an account's limits now.
+    pub fn counted(&self, kind: AccountKind, name: NameId) -> Used {
+        let account = self.get(kind, name);
+        match self.settings.count_at {
+            CountAt::Start => account.map(Account::counted).unwrap_or_default(),
+            CountAt::End => account.map(|account| account.sum).unwrap_or_default(),
+        }
+    }
+
+    /// What would count against an account's limits with one more execution.
+    pub fn with(&self, kind: AccountKind, name: NameId, cost: &Cost) -> Used {
+        let more = match self.settings.count_at {
+            CountAt::Start => cost.kept(),
+            CountAt::End => cost.at_once(),
+        };
+        self.counted(kind, name).plus(&more)
+    }
+
+    /// The account that could never let an execution of this cost start, however little else is used.
+    pub fn never(&self, keys: impl Iterator<Item = (AccountKind, NameId)>, cost: &Cost) -> Option<Never> {
+        if !self.bounded || self.settings.count_at == CountAt::End {
+            return None;
+        }
+        keys.into_iter().find_map(|(kind, name)| {
+            let limits = self.limits(kind, name);
+            if limits.bounds_time() && cost.most_ms.is_none() {
+                return Some(Never::NoTimeLimit { kind, name });
+            }
+            let bound = limits.passed_by(&cost.most())?;
+            Some(Never::TooMuch(Breach { kind, name, bound }))
+        })
+    }
+
+    /// Whether a job without a time limit can never start where time is bounded.
+    pub fn never_without_limit(&self) -> bool {
+        self.settings.count_at == CountAt::Start
+    }
+
+    pub fn reserve(&mut self, keys: impl Iterator<Item = (AccountKind, NameId)>, cost: &Cost) {
+        for (kind, name) in keys {
+            self.entry(kind, name).reserved += cost.most();
+        }
+    }
+
+    /// An execution is over, which may never have run: what was reserved for it is free again, and what it used
+    /// is charged.
+    pub fn settle(
+        &mut self,
+        now: UtcMs,
+        keys: impl Iterator<Item = (AccountKind, NameId)>,
+        cost: &Cost,
+        started: Option<UtcMs>,
+        ended: UtcMs,
+    ) {
+        let ran_ms = started.map(|started| ended.0.saturating_sub(started.0));
+        // What a job ran beyond its limit, because nobody could end it, is not for its owner to answer.
+        let used = ran_ms.map(|ran| Used::of(&cost.needs, cost.most_ms.map_or(ran, |most| ran.min(most))));
+        for (kind, name) in keys {
+            let account = self.entry(kind, name);
+            account.reserved = account.reserved.less(&cost.most());
+            if let Some(used) = used {
+                account.charge(now, used);
+                self.charged.insert((kind, name));
+            }
+        }
+    }
+
+    /// The latest hour of each account that was charged since this was asked last: whole sums.
+    pub fn take_charged(&mut self) -> Vec<(AccountKind, NameId, u64, Used)> {
+        let charged = std::mem::take(&mut self.charged);
+        let latest = |(kind, name)| {
+            let account = self.all.get(&(kind, name))?;
+            let &(hour, used) = account.hours.back()?;
+            Some((kind, name, hour, used))
+        };
+        charged.into_iter().filter_map(latest).collect()
+    }
+
+    /// A job has to wait until this account has something left.
+    pub fn bar(&mut self, breach: &Breach, id: JobId, cost: &Cost) {
+        let account = self.entry(breach.kind, breach.name);
+        account.barred.insert(id);
+        let most = cost.most();
+        account.least = Some(account.least.map_or(most, |least| Used {
+            jobs: least.jobs.min(most.jobs),
+            wall_ms: least.wall_ms.min(most.wall_ms),
+            cpu_ms: least.cpu_ms.min(most.cpu_ms),
+            memory_mib_ms: least.memory_mib_ms.min(most.memory_mib_ms),
+            cpu_millis: least.cpu_millis.min(most.cpu_millis),
+            memory_mib: least.memory_mib.min(most.memory_mib),
+        }));
+    }
+
+    pub fn unbar(&mut self, kind: AccountKind, name: NameId, id: JobId) {
+        if let Some(account) = self.all.get_mut(&(kind, name)) {
+            account.barred.remove(&id);
+            if account.barred.is_empty() {
+                account.least = None;
+            }
+        }
+    }
+
+    /// Jobs that this account keeps waiting, in the order of their numbers, as long as there is a chance that
+    /// some may start once this much is taken by those before.
+    pub fn barred(&self, kind: AccountKind, name: NameId) -> impl Iterator<Item = JobId> {
+        self.get(kind, name).into_iter().flat_map(|account| account.barred.iter().copied())
+    }
+
+    /// Whether this account keeps a job waiting.
+    pub fn bars(&self, kind: AccountKind, name: NameId, id: JobId) -> bool {
+        self.get(kind, name).is_some_and(|account| account.barred.contains(&id))
+    }
+
+    /// Whether not even the smallest of those that wait for this account could start when so much more is
+    /// reserved.
+    pub fn is_used_up(&mut self, now: UtcMs, kind: AccountKind, name: NameId, more: &Used) -> bool {
+        let limits = self.limits(kind, name);
+        let period = self.settings.period_ms;
+        let account = self.entry(kind, name);
+        account.drop_old(now, period);
+        let Some(least) = account.least else { return true };
+        limits.passed_by(&self.counted(kind, name).plus(&least).plus(more)).is_some()
+    }
+
+    /// Accounts that keep jobs waiting.
+    pub fn with_barred(&self) -> Vec<(AccountKind, NameId)> {
+        let waiting = self.all.iter().filter(|(_, account)| !account.barred.is_empty());
+        waiting.map(|(&key, _)| key).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// When the next hour of use falls out of the period for an account that keeps jobs waiting.
+    pub fn next_roll(&self) -> Option<UtcMs> {
+        if !self.bounded {
+            return None;
+        }
+        let first = |account: &Account| {
+            let (hour, _) = account.hours.front()?;
+            Some(UtcMs((hour + 1).saturating_mul(HOUR_MS).saturating_add(self.settings.period_ms)))
+        };
+        self.all.values().filter(|account| !account.barred.is_empty()).filter_map(first).min()
+    }
+
+    /// More, or fewer, jobs and tasks of a user wait.
+    pub fn waits(&mut self, user: NameId, before: u64, after: u64) {
+        let account = self.entry(AccountKind::User, user);
+        account.pending = (account.pending + after).saturating_sub(before);
+        self.pending = (self.pending + after).saturating_sub(before);
+    }
+
+    /// Counts a submission against its user's rate.
+    ///
+    /// # Errors
+    /// How long, in milliseconds, they have to wait.
+    pub fn submits(&mut self, now: UtcMs, user: NameId) -> Result<(), u64> {
+        let Some(rate) = self.settings.submissions_per_minute.filter(|&rate| rate > 0) else { return Ok(()) };
+        let each = 60_000 / u64::from(rate).min(60_000);
+        let account = self.entry(AccountKind::User, user);
+        let until = account.submitted_until.max(now).0 + each;
+        match until.checked_sub(now.0 + 60_000) {
+            Some(wait) if wait > 0 => Err(wait),
+            _ => {
+                account.submitted_until = UtcMs(until);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What an execution may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cost {
+    pub needs: Resources,
+    /// The longest that it can keep them, in milliseconds; `None` where nobody knows.
+    pub most_ms: Option<u64>,
+}
+
+impl Cost {
+    /// The most that it can use; where nobody knows for how long, what counts whatever the time.
+    pub fn most(&self) -> Used {
+        Used::of(&self.needs, self.most_ms.unwrap_or(0))
+    }
+
+    /// What an account has to have left for it: all there is, where nobody knows for how long it runs.
+    fn kept(&self) -> Used {
+        Used::of(&self.needs, self.most_ms.unwrap_or(u64::MAX))
+    }
+
+    /// What counts of it whatever its time.
+    fn at_once(&self) -> Used {
+        Used::of(&self.needs, 0)
+    }
+}
+
+/// The groups that projects belong to.
+pub(crate) type Groups = FxHashMap<NameId, NameId>;

@@ -1,0 +1,302 @@
+//! Quotas at work: what a start reserves, what an end settles, and who has to wait.
+
+use berth_model::{AccountKind, JobId, JobState, UtcMs};
+
+use crate::{
+    AccountTerms, Change, Engine, NameId, OnBreach, QuotaSettings, Refusal, StoredAccount,
+    accounts::{Accounts, Breach, Cost, Never, Whose},
+    job::{Array, Job, Kind},
+    timers::Due,
+};
+
+/// How often at most all jobs are looked through for those that have to wait.
+const SWEEP_EVERY_MS: u64 = 1000;
+
+impl Job {
+    pub(crate) fn whose(&self) -> Whose {
+        Whose { user: self.owner, project: self.project }
+    }
+
+    /// What its next or present execution may cost.
+    pub(crate) fn cost(&self) -> Cost {
+        let grace = u64::from(self.grace_ms);
+        Cost { needs: self.needs, most_ms: self.time_limit_ms.map(|limit| limit.saturating_add(grace)) }
+    }
+
+    /// How many jobs and tasks it stands for that wait.
+    fn waiting(&self) -> u64 {
+        match (&self.kind, &self.state) {
+            (_, JobState::Ended { .. } | JobState::Stopping { .. }) => 0,
+            (Kind::Array(array), _) if array.killed.is_some() => 0,
+            (Kind::Array(array), _) => {
+                array.untouched() + array.waiting.len() as u64 + array.held.len() as u64
+            }
+            // A task counts with its array.
+            (Kind::Task { .. }, JobState::Held { .. } | JobState::Pending) => {
+                u64::from(self.rare.as_ref().is_some_and(|rare| rare.alone))
+            }
+            (Kind::Plain, JobState::Held { .. } | JobState::Pending) => 1,
+            _ => 0,
+        }
+    }
+}
+
+impl Engine {
+    /// The accounts that a job counts for.
+    fn keys(&self, whose: Whose) -> impl Iterator<Item = (AccountKind, NameId)> + Clone + use<> {
+        Accounts::of(whose, self.groups.get(&whose.project).copied())
+    }
+
+    /// Takes over what an administrator has set.
+    pub(crate) fn on_terms(&mut self, kind: AccountKind, name: &str, terms: AccountTerms) {
+        let number = self.names.number(name);
+        if kind == AccountKind::Project {
+            match &terms.group {
+                Some(group) => {
+                    let group = self.names.number(group);
+                    self.groups.insert(number, group);
+                }
+                None => {
+                    self.groups.remove(&number);
+                }
+            }
+        }
+        self.accounts.set_terms(kind, number, terms);
+        self.telling.wanted = true;
+        self.look_at_barred();
+    }
+
+    /// The site has changed its settings.
+    pub(crate) fn on_quotas(&mut self, settings: QuotaSettings) {
+        self.accounts.set_settings(settings);
+        self.telling.wanted = true;
+        self.look_at_barred();
+    }
+
+    /// What was stored of an account.
+    pub(crate) fn bring_back_account(&mut self, stored: StoredAccount) {
+        let number = self.names.number(&stored.name);
+        if let (AccountKind::Project, Some(group)) = (stored.kind, &stored.terms.group) {
+            let group = self.names.number(group);
+            self.groups.insert(number, group);
+        }
+        self.accounts.restore(stored.kind, number, stored);
+    }
+
+    /// Whether a new job may be taken, as far as its accounts are concerned.
+    pub(crate) fn check_accounts(&mut self, whose: Whose, cost: &Cost, tasks: u64) -> Result<(), Refusal> {
+        let user = self.names.name(whose.user).to_owned();
+        let waits = self.accounts.get(AccountKind::User, whose.user).map_or(0, |account| account.pending);
+        let limits = self.accounts.limits(AccountKind::User, whose.user);
+        if let Some(limit) = limits.pending.filter(|&limit| waits.saturating_add(tasks) > limit) {
+            return Err(Refusal::TooManyWait { user: Some(user), waits, limit });
+        }
+        let waits = self.accounts.pending;
+        if let Some(limit) =
+            self.accounts.settings.pending.filter(|&limit| waits.saturating_add(tasks) > limit)
+        {
+            return Err(Refusal::TooManyWait { user: None, waits, limit });
+        }
+        match self.accounts.never(self.keys(whose), cost) {
+            Some(Never::NoTimeLimit { kind, name }) => {
+                return Err(Refusal::NoTimeLimit { account: self.account_name(kind, name) });
+            }
+            Some(Never::TooMuch(breach)) => {
+                let account = self.account_name(breach.kind, breach.name);
+                return Err(Refusal::OverQuota { account, bound: breach.bound });
+            }
+            None => {}
+        }
+        self.accounts.submits(self.now, whose.user).map_err(|wait_ms| Refusal::TooFast { user, wait_ms })
+    }
+
+    pub(crate) fn account_name(&self, kind: AccountKind, name: NameId) -> String {
+        format!("{kind} {}", self.names.name(name))
+    }
+
+    /// What keeps a job from starting now, of its accounts.
+    pub(crate) fn breach(&mut self, id: JobId) -> Option<Breach> {
+        if !self.accounts.are_bounded() {
+            return None;
+        }
+        let job = self.jobs.get(&id)?;
+        let (whose, cost) = (job.whose(), job.cost());
+        let keys = self.keys(whose);
+        self.accounts.breach(self.now, keys, &cost)
+    }
+
+    /// It is a job's turn, and an account of its has not enough left.
+    pub(crate) fn on_breach(&mut self, id: JobId, breach: &Breach) {
+        // Of an array that has begun, tasks may wait, be held or run that would be left without it.
+        let has_begun = self.jobs.get(&id).and_then(|job| job.array()).is_some_and(Array::has_begun);
+        if self.accounts.settings.on_breach == OnBreach::Reject && !has_begun {
+            let account = self.account_name(breach.kind, breach.name);
+            let words = format!("quota reached: {account} may use {}", breach.bound);
+            self.reject(id, "quota".into(), words);
+            // The plan had given it room that is another's now.
+            self.telling.wanted = true;
+            return;
+        }
+        self.keep_waiting(id, breach);
+        // Others of the same account will not fit either; the policy is better not told of them.
+        let again = self.accounts.swept.is_none_or(|at| at.0.saturating_add(SWEEP_EVERY_MS) <= self.now.0);
+        if again {
+            self.accounts.swept = Some(self.now);
+            self.sweep();
+        }
+    }
+
+    fn keep_waiting(&mut self, id: JobId, breach: &Breach) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.barred = true;
+        let cost = job.cost();
+        self.accounts.bar(breach, id, &cost);
+        self.set_roll();
+        self.touch(id);
+        self.telling.wanted = true;
+    }
+
+    fn sweep(&mut self) {
+        let mut open: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| !job.barred && crate::telling::startable(job, self.now) > 0)
+            .map(|(&id, _)| id)
+            .collect();
+        open.sort_unstable();
+        for id in open {
+            if let Some(breach) = self.breach(id) {
+                self.keep_waiting(id, &breach);
+            }
+        }
+    }
+
+    /// Lets those go whose accounts have enough left again.
+    pub(crate) fn look_at_barred(&mut self) {
+        for (kind, name) in self.accounts.with_barred() {
+            self.unbar_of(kind, name);
+        }
+        self.set_roll();
+    }
+
+    /// Has those that wait looked at again when use falls out of the period.
+    fn set_roll(&mut self) {
+        if let Some(roll) = self.accounts.next_roll() {
+            self.timers.set(roll, Due::Roll);
+        }
+    }
+
+    fn unbar_of(&mut self, kind: AccountKind, name: NameId) {
+        let mut promised = berth_model::Used::default();
+        let waiting: Vec<JobId> = self.accounts.barred(kind, name).collect();
+        for id in waiting {
+            if self.accounts.is_used_up(self.now, kind, name, &promised) {
+                return;
+            }
+            let Some(job) = self.jobs.get(&id) else {
+                self.accounts.unbar(kind, name, id);
+                continue;
+            };
+            let (cost, whose) = (job.cost(), job.whose());
+            let keys = self.keys(whose);
+            match self.accounts.breach_beside(self.now, keys, &cost, (kind, name, promised)) {
+                None => {
+                    promised += cost.most();
+                    self.unbar(kind, name, id);
+                }
+                Some(other) if (other.kind, other.name) != (kind, name) => {
+                    // From here on it waits for that one.
+                    self.accounts.unbar(kind, name, id);
+                    self.accounts.bar(&other, id, &cost);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn unbar(&mut self, kind: AccountKind, name: NameId, id: JobId) {
+        self.accounts.unbar(kind, name, id);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.barred = false;
+        }
+        self.touch(id);
+        self.telling.wanted = true;
+    }
+
+    /// A job has its allocation: what it may use is kept for it.
+    pub(crate) fn reserve(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (whose, cost) = (job.whose(), job.cost());
+        let Some(run) = job.run.as_mut().filter(|run| !run.reserved && !run.ahead) else { return };
+        run.reserved = true;
+        let keys = self.keys(whose);
+        self.accounts.reserve(keys, &cost);
+    }
+
+    /// A job's allocation is free again. What it used up to `ended` is written.
+    pub(crate) fn settle(&mut self, id: JobId, ended: UtcMs) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (whose, cost) = (job.whose(), job.cost());
+        let Some(run) = job.run.as_mut().filter(|run| run.reserved) else { return };
+        run.reserved = false;
+        let started = run.started;
+        // A back end's clock may be off.
+        let ended = ended.clamp(started.unwrap_or(self.now).min(self.now), self.now);
+        let keys = self.keys(whose);
+        self.accounts.settle(self.now, keys.clone(), &cost, started, ended);
+        for (kind, name) in keys {
+            self.unbar_of(kind, name);
+        }
+        self.set_roll();
+    }
+
+    /// Has what was charged in this step written.
+    pub(crate) fn write_charges(&mut self) {
+        for (kind, name, hour, used) in self.accounts.take_charged() {
+            let name = self.names.name(name).to_owned();
+            self.out.changes.push(Change::Charged { kind, name, hour, used });
+        }
+    }
+
+    /// Keeps count of what waits.
+    pub(crate) fn count_waiting(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (before, after) = (job.waits, job.waiting());
+        if before != after {
+            job.waits = after;
+            self.accounts.waits(job.owner, before, after);
+        }
+    }
+
+    /// A job has left: nothing of it waits, and nobody keeps it.
+    pub(crate) fn forget_waiting(&mut self, id: JobId, job: &Job) {
+        self.accounts.waits(job.owner, job.waits, 0);
+        if job.barred {
+            for (kind, name) in self.keys(job.whose()) {
+                self.accounts.unbar(kind, name, id);
+            }
+        }
+    }
+
+    /// The account that keeps a job from starting, for its user.
+    pub(crate) fn quota_reason(&self, job: &Job, id: JobId) -> Option<(String, String)> {
+        if !job.barred {
+            return None;
+        }
+        let (kind, name) = self.keys(job.whose()).find(|&(kind, name)| self.accounts.bars(kind, name, id))?;
+        let limits = self.accounts.limits(kind, name);
+        let counted = self.accounts.counted(kind, name);
+        let bound = limits.passed_by(&self.accounts.with(kind, name, &job.cost()))?;
+        if limits.bounds_time() && job.time_limit_ms.is_none() && self.accounts.never_without_limit() {
+            let words =
+                format!("it may use {bound}, and this job has no time limit; submit it again with one");
+            return Some((self.account_name(kind, name), words));
+        }
+        let words = format!(
+            "it may use {bound} in {}, of which {} are used or kept for what runs",
+            berth_model::format_duration(std::time::Duration::from_millis(self.accounts.settings.period_ms)),
+            bound.amount(bound.of(&counted)),
+        );
+        Some((self.account_name(kind, name), words))
+    }
+}
