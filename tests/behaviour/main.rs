@@ -15,6 +15,7 @@ mod faults;
 mod jobs;
 mod load;
 mod policies;
+mod projects;
 mod quotas;
 mod refusals;
 mod reload;

@@ -7,8 +7,7 @@ use crate::harness::{Berth, eventually, sh};
 
 /// A Berth whose users have this much.
 async fn site(quotas: &str) -> Berth {
-    let more = format!("[quotas]\n{quotas}\n");
-    Berth::with(|setup| setup.more = more).await
+    Berth::with(|setup| setup.quotas = quotas.to_owned()).await
 }
 
 /// A job that goes on until a file of this name is there.

@@ -1,49 +1,22 @@
 //! Several people on one Berth: nobody sees or touches another's jobs without the right to.
 
-use std::{fs, os::unix::fs::MetadataExt, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+};
 
-use tokio::process::Command;
-
-use crate::harness::{Berth, Said, is_root, said};
-
-/// Accounts that every system has.
-const ANN: (&str, u32) = ("nobody", 65534);
-const BOB: (&str, u32) = ("daemon", 1);
-
-/// A Berth with the program where others can run it, too.
-struct Shared {
-    berth: Berth,
-    program: PathBuf,
-}
-
-impl Shared {
-    async fn start() -> Self {
-        assert!(is_root(), "only root can play several users");
-        let berth = Berth::start().await;
-        let program = berth.path("berth");
-        fs::copy(env!("CARGO_BIN_EXE_berth"), &program).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { berth, program }
-    }
-
-    async fn as_user(&self, user: (&str, u32), args: &[&str]) -> Said {
-        let mut command = Command::new(&self.program);
-        command.args(args).uid(user.1).gid(user.1).current_dir("/").env_clear();
-        command.env("BERTH_SERVER", format!("unix:{}", self.berth.path("s").display()));
-        said(command).await
-    }
-}
+use crate::harness::{ANN, BOB, People};
 
 #[tokio::test]
 #[ignore = "needs root"]
 async fn a_job_runs_as_its_owner_with_the_owners_groups_and_files() {
-    let shared = Shared::start().await;
+    let people = People::start().await;
     let ran =
-        shared.as_user(ANN, &["run", "--", "sh", "-c", "id -u; id -un; id -G; touch made; umask"]).await.ok();
+        people.as_user(ANN, &["run", "--", "sh", "-c", "id -u; id -un; id -G; touch made; umask"]).await.ok();
     let lines: Vec<&str> = ran.lines().collect();
     assert_eq!(lines[..2], ["65534", "nobody"], "{ran}");
     assert!(!lines[2].split(' ').any(|group| group == "0"), "none of root's groups: {ran}");
-    let job = shared.berth.job(1).await;
+    let job = people.berth.job(1).await;
     assert_eq!(job.row.user, "nobody");
     for path in [job.directory.clone(), job.stdout, format!("{}/made", job.directory)] {
         assert_eq!(fs::metadata(&path).unwrap().uid(), ANN.1, "{path}");
@@ -53,83 +26,83 @@ async fn a_job_runs_as_its_owner_with_the_owners_groups_and_files() {
 #[tokio::test]
 #[ignore = "needs root"]
 async fn anothers_job_is_neither_seen_nor_touched() {
-    let shared = Shared::start().await;
-    let number = shared.as_user(ANN, &["submit", "-e", "SECRET=hunter2", "--", "sleep", "1000"]).await.ok();
+    let people = People::start().await;
+    let number = people.as_user(ANN, &["submit", "-e", "SECRET=hunter2", "--", "sleep", "1000"]).await.ok();
     assert_eq!(number, "1\n");
-    shared.berth.wait_for(1, "running").await;
-    let listed = shared.as_user(BOB, &["--json", "jobs", "--all"]).await.json();
+    people.berth.wait_for(1, "running").await;
+    let listed = people.as_user(BOB, &["--json", "jobs", "--all"]).await.json();
     assert_eq!(listed["jobs"], serde_json::json!([]));
-    let by_name = shared.as_user(BOB, &["--json", "jobs", "--user", "nobody"]).await.json();
+    let by_name = people.as_user(BOB, &["--json", "jobs", "--user", "nobody"]).await.json();
     assert_eq!(by_name["jobs"], serde_json::json!([]));
     for args in [vec!["job", "1"], vec!["why", "1"], vec!["logs", "1"], vec!["files", "1"], vec!["wait", "1"]]
     {
-        let refused = shared.as_user(BOB, &args).await.refused(5);
+        let refused = people.as_user(BOB, &args).await.refused(5);
         assert!(refused.contains("there is no job 1") && !refused.contains("hunter2"), "{refused}");
     }
     for verb in ["kill", "suspend", "hold", "rerun"] {
-        let said = shared.as_user(BOB, &[verb, "1"]).await;
+        let said = people.as_user(BOB, &[verb, "1"]).await;
         assert_ne!(said.code, 0, "{verb}: {said:?}");
     }
-    assert_ne!(shared.as_user(BOB, &["kill", "--user", "nobody"]).await.code, 0);
-    let after = shared.as_user(BOB, &["submit", "--after-ok", "1", "--", "true"]).await;
+    assert_ne!(people.as_user(BOB, &["kill", "--user", "nobody"]).await.code, 0);
+    let after = people.as_user(BOB, &["submit", "--after-ok", "1", "--", "true"]).await;
     assert_ne!(after.code, 0, "nor does one learn of it by depending on it: {after:?}");
-    assert_eq!(shared.berth.job(1).await.row.state, "running");
-    assert_eq!(shared.as_user(ANN, &["--json", "jobs"]).await.json()["jobs"][0]["id"], 1);
+    assert_eq!(people.berth.job(1).await.row.state, "running");
+    assert_eq!(people.as_user(ANN, &["--json", "jobs"]).await.json()["jobs"][0]["id"], 1);
 }
 
 #[tokio::test]
 #[ignore = "needs root"]
 async fn an_administrator_kills_for_others_and_the_words_say_so() {
-    let shared = Shared::start().await;
-    shared.as_user(ANN, &["submit", "--", "sleep", "1000"]).await.ok();
-    shared.berth.wait_for(1, "running").await;
-    shared.berth.cli(["kill", "1"]).await.ok();
-    let row = shared.berth.end_of(1).await;
+    let people = People::start().await;
+    people.as_user(ANN, &["submit", "--", "sleep", "1000"]).await.ok();
+    people.berth.wait_for(1, "running").await;
+    people.berth.cli(["kill", "1"]).await.ok();
+    let row = people.berth.end_of(1).await;
     assert!(row.state == "killed" && row.detail.as_ref().unwrap().contains("administrator root"), "{row:?}");
 }
 
 #[tokio::test]
 #[ignore = "needs root"]
 async fn what_only_administrators_may_do_is_refused_to_others() {
-    let shared = Shared::start().await;
+    let people = People::start().await;
     for args in [
         vec!["plugin", "reload", "scheduler"],
         vec!["token", "create", "--user", "root", "stolen"],
         vec!["submit", "--root", "--", "id"],
     ] {
-        let refused = shared.as_user(ANN, &args).await.refused(4);
+        let refused = people.as_user(ANN, &args).await.refused(4);
         assert!(!refused.is_empty(), "{args:?}");
     }
-    assert!(shared.berth.all_jobs().await.is_empty());
+    assert!(people.berth.all_jobs().await.is_empty());
 }
 
 #[tokio::test]
 #[ignore = "needs root"]
 async fn a_hold_by_an_administrator_is_not_released_by_the_owner() {
-    let shared = Shared::start().await;
-    shared.as_user(ANN, &["submit", "--hold", "--", "true"]).await.ok();
-    shared.berth.cli(["hold", "1"]).await.ok();
-    shared.as_user(ANN, &["release", "1"]).await;
-    assert_eq!(shared.berth.job(1).await.row.state, "held");
-    shared.berth.cli(["release", "1"]).await.ok();
-    shared.berth.succeeds(1).await;
+    let people = People::start().await;
+    people.as_user(ANN, &["submit", "--hold", "--", "true"]).await.ok();
+    people.berth.cli(["hold", "1"]).await.ok();
+    people.as_user(ANN, &["release", "1"]).await;
+    assert_eq!(people.berth.job(1).await.row.state, "held");
+    people.berth.cli(["release", "1"]).await.ok();
+    people.berth.succeeds(1).await;
 }
 
 #[tokio::test]
 #[ignore = "needs root"]
 async fn links_in_a_jobs_directory_lead_nobody_to_others_files() {
-    let shared = Shared::start().await;
-    let secret = shared.berth.write("secret", "do not show");
+    let people = People::start().await;
+    let secret = people.berth.write("secret", "do not show");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    let (file, folder) = (secret.display(), shared.berth.path("").display().to_string());
+    let (file, folder) = (secret.display(), people.berth.path("").display().to_string());
     let script =
         format!("ln -s {file} link; ln -s {folder} folder; ln -s / root; rm stdout; ln -s {file} stdout");
-    shared.as_user(ANN, &["submit", "--", "sh", "-c", &script]).await.ok();
-    shared.berth.succeeds(1).await;
+    people.as_user(ANN, &["submit", "--", "sh", "-c", &script]).await.ok();
+    people.berth.succeeds(1).await;
     for path in ["link", "folder/secret", "root/etc/passwd", "root/etc/shadow", "stdout"] {
         for answer in [
-            shared.as_user(ANN, &["download", "1", path, "-o", "/dev/stdout"]).await,
-            shared.berth.cli(["download", "1", path, "-o", "/dev/stdout"]).await,
+            people.as_user(ANN, &["download", "1", path, "-o", "/dev/stdout"]).await,
+            people.berth.cli(["download", "1", path, "-o", "/dev/stdout"]).await,
         ] {
             assert_ne!(answer.code, 0, "{path}: {answer:?}");
             assert!(
@@ -138,19 +111,19 @@ async fn links_in_a_jobs_directory_lead_nobody_to_others_files() {
             );
         }
     }
-    let log = shared.as_user(ANN, &["logs", "1"]).await;
+    let log = people.as_user(ANN, &["logs", "1"]).await;
     assert!(!log.out.contains("do not show"), "{log:?}");
 }
 
 #[tokio::test]
 #[ignore = "needs root"]
 async fn outputs_are_written_with_the_owners_rights() {
-    let shared = Shared::start().await;
-    let target = shared.berth.path("roots-folder");
+    let people = People::start().await;
+    let target = people.berth.path("roots-folder");
     fs::create_dir(&target).unwrap();
     let output = format!("{}/out", target.display());
-    shared.as_user(ANN, &["submit", "-o", &output, "--", "echo", "hello"]).await.ok();
-    let row = shared.berth.end_of(1).await;
+    people.as_user(ANN, &["submit", "-o", &output, "--", "echo", "hello"]).await.ok();
+    let row = people.berth.end_of(1).await;
     assert_eq!(row.state, "failed", "{row:?}");
     assert!(!target.join("out").exists());
 }

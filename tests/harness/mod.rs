@@ -8,6 +8,7 @@ mod containers;
 mod daemon;
 mod http;
 mod jobs;
+mod people;
 mod policies;
 mod processes;
 mod said;
@@ -29,6 +30,7 @@ pub use self::{
     daemon::Daemon,
     http::{free_port, over_tcp},
     jobs::{argv, is_over, sh},
+    people::{ANN, BOB, People},
     policies::bad_policy,
     processes::{Process, is_root},
     said::{Said, said, said_with},

@@ -19,6 +19,10 @@ pub struct Setup {
     pub server: String,
     /// Lines for `[jobs]`.
     pub jobs: String,
+    /// Whether jobs may name any project.
+    pub open_projects: bool,
+    /// Lines for `[quotas]`.
+    pub quotas: String,
     /// Whole tables.
     pub more: String,
 }
@@ -34,6 +38,8 @@ impl Setup {
             executors: String::new(),
             server: String::new(),
             jobs: String::new(),
+            open_projects: true,
+            quotas: String::new(),
             more: String::new(),
         }
     }
@@ -50,13 +56,26 @@ impl Setup {
 
     /// The file.
     pub(super) fn text(&self) -> String {
-        let Self { folder, cluster, state, cpus, memory, executors, server, jobs, more } = self;
+        let Self {
+            folder,
+            cluster,
+            state,
+            cpus,
+            memory,
+            executors,
+            server,
+            jobs,
+            open_projects,
+            quotas,
+            more,
+        } = self;
         let local = format!("[executors.local]\ncpus = {cpus}\nmemory = {memory:?}\n");
         let executors = if executors.is_empty() { &local } else { executors };
         format!(
             "[cluster]\nname = {cluster:?}\nstate = {state:?}\n\
              [server]\nsocket = {socket:?}\nsocket-mode = \"0666\"\n{server}\n\
-             [jobs]\ndirectory = {directory:?}\n{jobs}\n{executors}\n{more}\n",
+             [jobs]\ndirectory = {directory:?}\n{jobs}\n\
+             [quotas]\nopen-projects = {open_projects}\n{quotas}\n{executors}\n{more}\n",
             socket = folder.join("s"),
             directory = folder.join("jobs"),
         )

@@ -4,6 +4,7 @@
 //! ends in its unit. What a person types (`4G`, `1h30m`, `1-100:2%10`) is text, read on the server, so that
 //! the command line, job files and other clients all get the same answers about mistakes.
 
+mod account;
 mod attach;
 mod client;
 mod error;
@@ -11,6 +12,7 @@ mod job;
 mod operate;
 mod submit;
 
+pub use account::{AccountRow, AccountSettings, AccountUse, ActRow, SetAccount};
 pub use attach::{ExecQuery, StatsRow, TerminalSize, Word};
 pub use client::{
     ApiStream, AttachedInput, AttachedOutput, Broken, Client, ClientError, JobsText, Piece, Target,

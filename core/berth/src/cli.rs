@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    attach, completions, config, control, exit_codes, files, job, jobs, logs, nodes, plugin, run, serve,
-    status, submit, token, top, usage, wait, why,
+    account, attach, audit, completions, config, control, exit_codes, files, job, jobs, logs, nodes, plugin,
+    run, serve, status, submit, token, top, usage, wait, why,
 };
 
 /// Runs batch jobs for people a site knows
@@ -86,6 +86,20 @@ pub enum Command {
     Nodes(nodes::NodesArgs),
     /// Show what users or projects have used
     Usage(usage::UsageArgs),
+    /// Make and change projects
+    #[command(subcommand)]
+    Project(account::ProjectCommand),
+    /// See and change what users may
+    #[command(subcommand)]
+    User(account::PlainCommand),
+    /// See and change what groups of projects may
+    #[command(subcommand)]
+    Group(account::PlainCommand),
+    /// See and set what users, projects and groups may use
+    #[command(subcommand)]
+    Quota(account::QuotaCommand),
+    /// Show what administrators did
+    Audit(audit::AuditArgs),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -134,7 +148,14 @@ mod tests {
         for name in command.get_subcommands().map(clap::Command::get_name) {
             insta::assert_snapshot!(format!("help-{name}"), help(&[name]));
         }
-        for path in [["token", "create"], ["plugin", "check"], ["config", "schema"]] {
+        for path in [
+            ["project", "change"],
+            ["user", "change"],
+            ["quota", "set"],
+            ["token", "create"],
+            ["plugin", "check"],
+            ["config", "schema"],
+        ] {
             insta::assert_snapshot!(format!("help-{}-{}", path[0], path[1]), help(&path));
         }
     }

@@ -23,8 +23,7 @@ pub fn known() -> KnownPlugins {
     let policies = |kind: PolicyKind| {
         let capabilities: Vec<&str> = Capability::ALL
             .into_iter()
-            // There are no usage accounts yet that could be lent.
-            .filter(|&capability| kind.may_have(capability) && capability != Capability::Usage)
+            .filter(|&capability| kind.may_have(capability))
             .map(Capability::as_str)
             .collect();
         Kind::new(&shipped::names(kind), &capabilities)

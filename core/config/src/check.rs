@@ -183,6 +183,8 @@ impl Check<'_> {
             count: *raw.count,
             pending: raw.pending.as_ref().map(|pending| **pending),
             submissions_per_minute: raw.submissions_per_minute.as_ref().map(|rate| **rate),
+            half_life: raw.half_life.0,
+            open_projects: *raw.open_projects,
             user: bounds(&raw.user),
             project: bounds(&raw.project),
         }

@@ -111,6 +111,10 @@ pub struct Quotas {
     pub pending: Option<u64>,
     /// The most submissions of one user within a minute.
     pub submissions_per_minute: Option<u32>,
+    /// After which half of what was used counts for schedulers.
+    pub half_life: Duration,
+    /// Whether jobs may name projects that no administrator has made.
+    pub open_projects: bool,
     /// For each user.
     pub user: berth_model::Limits,
     /// For each project.

@@ -196,6 +196,12 @@ pub struct RawQuotas {
     /// The most submissions of one user within a minute.
     #[schemars(range(min = 1, max = 60_000))]
     pub submissions_per_minute: Option<At<u32>>,
+    /// After this time half of what was used counts for schedulers that have use fade.
+    #[schemars(extend("default" = "7d", "least" = "1h", "most" = "30d"))]
+    pub half_life: At<Span>,
+    /// Whether jobs may name projects that no administrator has made; everybody belongs to them.
+    #[schemars(extend("default" = false))]
+    pub open_projects: At<bool>,
     /// What each user may use.
     pub user: RawBounds,
     /// What each project may use, but for the project default, which has no bounds.

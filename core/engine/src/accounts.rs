@@ -1,15 +1,15 @@
-//! The books of users, projects and groups of projects: what they have used within the rolling period, what
-//! their running jobs may still use, and which of their jobs have to wait for that.
+//! The books of users, projects, groups of projects and members of projects: what they have used within the
+//! rolling period, what their running jobs may still use, and which of their jobs have to wait for that.
 //!
 //! A start reserves what the job uses if it runs for as long as it may; its end settles that. So what an
 //! account has used and reserved together never passes its limits.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use berth_model::{AccountKind, Bound, JobId, Limits, Resources, Used, UtcMs};
+use berth_model::{AccountKind, AccountTerms, Bound, JobId, Limits, Resources, Used, UtcMs};
 use rustc_hash::FxHashMap;
 
-use crate::NameId;
+use crate::{Faded, NameId, fading::Fading};
 
 /// Use is kept by the hour, and falls out of the period an hour at a time.
 pub(crate) const HOUR_MS: u64 = 3_600_000;
@@ -54,6 +54,11 @@ pub struct QuotaSettings {
     pub pending: Option<u64>,
     /// Submissions of one user within a minute; as many may come at once.
     pub submissions_per_minute: Option<u32>,
+    /// After this time, in milliseconds, half of what was used counts for schedulers. What was set at the start
+    /// holds until the next one.
+    pub half_life_ms: u64,
+    /// Whether jobs may name projects that no administrator has made.
+    pub open_projects: bool,
 }
 
 impl Default for QuotaSettings {
@@ -66,17 +71,10 @@ impl Default for QuotaSettings {
             project: Limits::default(),
             pending: None,
             submissions_per_minute: None,
+            half_life_ms: 7 * 24 * HOUR_MS,
+            open_projects: true,
         }
     }
-}
-
-/// What an administrator has set of an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccountTerms {
-    /// Bounds in place of the usual ones.
-    pub limits: Limits,
-    /// For a project, the group that it belongs to.
-    pub group: Option<String>,
 }
 
 /// What was stored of an account.
@@ -86,8 +84,8 @@ pub struct StoredAccount {
     pub kind: AccountKind,
     /// Its name.
     pub name: String,
-    /// What was set.
-    pub terms: AccountTerms,
+    /// What was set, and its version; nothing where nobody has set anything.
+    pub terms: Option<(u64, AccountTerms)>,
     /// Use by the hour, counted from 1970, in rising order.
     pub hours: Vec<(u64, Used)>,
 }
@@ -95,10 +93,12 @@ pub struct StoredAccount {
 /// One account.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    pub terms: AccountTerms,
+    /// What was set, and its version.
+    pub terms: Option<(u64, AccountTerms)>,
     /// Use by the hour, and its sum.
     hours: VecDeque<(u64, Used)>,
     sum: Used,
+    fading: Fading,
     /// The most that running jobs can use.
     pub reserved: Used,
     /// Jobs and tasks that wait.
@@ -127,11 +127,34 @@ pub(crate) enum Never {
     TooMuch(Breach),
 }
 
-/// The accounts that a job counts for.
+/// Who a job belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Whose {
     pub user: NameId,
     pub project: NameId,
+}
+
+/// The accounts that a job counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    pub user: NameId,
+    pub project: NameId,
+    pub group: Option<NameId>,
+    /// Known as soon as the member has sent a job.
+    pub member: Option<NameId>,
+}
+
+impl Keys {
+    pub fn iter(self) -> impl Iterator<Item = (AccountKind, NameId)> + Clone {
+        [
+            Some((AccountKind::User, self.user)),
+            Some((AccountKind::Project, self.project)),
+            self.group.map(|group| (AccountKind::Group, group)),
+            self.member.map(|member| (AccountKind::Member, member)),
+        ]
+        .into_iter()
+        .flatten()
+    }
 }
 
 /// All of them.
@@ -146,11 +169,20 @@ pub(crate) struct Accounts {
     bounded: bool,
     /// Accounts that were charged in this step.
     charged: BTreeSet<(AccountKind, NameId)>,
+    /// Accounts that schedulers have to be told of.
+    stale: BTreeSet<(AccountKind, NameId)>,
+    /// The hour for which they were told.
+    told_in: u64,
     /// When all jobs were last looked through for those that have to wait.
     pub swept: Option<UtcMs>,
 }
 
 impl Account {
+    /// Bounds of its own.
+    fn limits(&self) -> Limits {
+        self.terms.as_ref().map(|(_, terms)| terms.limits).unwrap_or_default()
+    }
+
     fn drop_old(&mut self, now: UtcMs, period_ms: u64) {
         while let Some(&(hour, used)) = self.hours.front() {
             if (hour + 1).saturating_mul(HOUR_MS).saturating_add(period_ms) > now.0 {
@@ -166,8 +198,8 @@ impl Account {
         self.sum.plus(&self.reserved)
     }
 
-    fn charge(&mut self, now: UtcMs, used: Used) {
-        let hour = now.0 / HOUR_MS;
+    fn charge(&mut self, hour: u64, used: Used, half_life_ms: u64) {
+        self.fading.add(hour, &used, half_life_ms);
         match self.hours.back_mut() {
             Some((last, sum)) if *last >= hour => *sum += used,
             _ => self.hours.push_back((hour, used)),
@@ -185,6 +217,8 @@ impl Accounts {
             pending: 0,
             bounded: false,
             charged: BTreeSet::new(),
+            stale: BTreeSet::new(),
+            told_in: 0,
             swept: None,
         };
         accounts.look_for_bounds();
@@ -192,12 +226,13 @@ impl Accounts {
     }
 
     fn look_for_bounds(&mut self) {
-        let own = self.all.values().any(|account| account.terms.limits.bounds_use());
+        let own = self.all.values().any(|account| account.limits().bounds_use());
         self.bounded = own || self.settings.user.bounds_use() || self.settings.project.bounds_use();
     }
 
     pub fn set_settings(&mut self, settings: QuotaSettings) {
-        self.settings = settings;
+        let half_life_ms = self.settings.half_life_ms;
+        self.settings = QuotaSettings { half_life_ms, ..settings };
         self.look_for_bounds();
     }
 
@@ -214,49 +249,79 @@ impl Accounts {
         self.all.entry((kind, name)).or_default()
     }
 
-    /// Takes over what was set or stored.
-    pub fn set_terms(&mut self, kind: AccountKind, name: NameId, terms: AccountTerms) {
+    /// Takes over what was set.
+    pub fn set_terms(&mut self, kind: AccountKind, name: NameId, terms: Option<(u64, AccountTerms)>) {
         self.entry(kind, name).terms = terms;
+        self.stale.insert((kind, name));
         self.look_for_bounds();
     }
 
-    pub fn restore(&mut self, kind: AccountKind, name: NameId, stored: StoredAccount) {
+    /// Takes over what was stored of its use.
+    pub fn restore(&mut self, kind: AccountKind, name: NameId, hours: Vec<(u64, Used)>) {
+        let half_life_ms = self.settings.half_life_ms;
         let account = self.entry(kind, name);
-        account.terms = stored.terms;
-        account.sum = stored.hours.iter().map(|(_, used)| *used).sum();
-        account.hours = stored.hours.into();
-        self.look_for_bounds();
+        for (hour, used) in &hours {
+            account.fading.add(*hour, used, half_life_ms);
+        }
+        account.sum = hours.iter().map(|(_, used)| *used).sum();
+        account.hours = hours.into();
+    }
+
+    /// What was used within the period.
+    pub fn used(&self, now: UtcMs, kind: AccountKind, name: NameId) -> Used {
+        let Some(account) = self.get(kind, name) else { return Used::default() };
+        let old = account.hours.iter().take_while(|(hour, _)| self.is_old(now, *hour)).map(|(_, used)| *used);
+        account.sum.less(&old.sum())
+    }
+
+    fn is_old(&self, now: UtcMs, hour: u64) -> bool {
+        (hour + 1).saturating_mul(HOUR_MS).saturating_add(self.settings.period_ms) <= now.0
+    }
+
+    /// All that was used, fading.
+    pub fn faded(&self, now: UtcMs, kind: AccountKind, name: NameId) -> Faded {
+        let account = self.get(kind, name);
+        let at = |account: &Account| account.fading.at(now.0 / HOUR_MS, self.settings.half_life_ms);
+        account.map(at).unwrap_or_default()
+    }
+
+    /// Whether this is the project of jobs that name none.
+    pub fn is_default(&self, project: NameId) -> bool {
+        project == self.default_project
+    }
+
+    /// The accounts of this kind that anything is known of.
+    pub fn names_of(&self, kind: AccountKind) -> impl Iterator<Item = NameId> {
+        self.all.keys().filter(move |(of, _)| *of == kind).map(|&(_, name)| name)
+    }
+
+    /// The accounts whose figures have changed since this was asked last; all of them where everything is wanted,
+    /// and once an hour, since all fade.
+    pub fn take_stale(&mut self, now: UtcMs, full: bool) -> Vec<(AccountKind, NameId)> {
+        let hour = now.0 / HOUR_MS;
+        let stale = std::mem::take(&mut self.stale);
+        if !full && self.told_in == hour {
+            return stale.into_iter().collect();
+        }
+        self.told_in = hour;
+        let mut all: Vec<_> = self.all.keys().copied().collect();
+        all.sort_unstable();
+        all
     }
 
     /// The bounds that hold for an account.
     pub fn limits(&self, kind: AccountKind, name: NameId) -> Limits {
-        let own = self.get(kind, name).map(|account| account.terms.limits).unwrap_or_default();
+        let own = self.get(kind, name).map(Account::limits).unwrap_or_default();
         match kind {
             AccountKind::User => own.or(&self.settings.user),
             AccountKind::Project if name == self.default_project => Limits::default(),
             AccountKind::Project => own.or(&self.settings.project),
-            AccountKind::Group => own,
+            AccountKind::Group | AccountKind::Member => own,
         }
     }
 
-    /// The accounts of a job, given the number of its project's group.
-    pub fn of(whose: Whose, group: Option<NameId>) -> impl Iterator<Item = (AccountKind, NameId)> + Clone {
-        [
-            Some((AccountKind::User, whose.user)),
-            Some((AccountKind::Project, whose.project)),
-            group.map(|group| (AccountKind::Group, group)),
-        ]
-        .into_iter()
-        .flatten()
-    }
-
     /// What would keep an execution of this cost from starting.
-    pub fn breach(
-        &mut self,
-        now: UtcMs,
-        keys: impl Iterator<Item = (AccountKind, NameId)>,
-        cost: &Cost,
-    ) -> Option<Breach> {
+    pub fn breach(&mut self, now: UtcMs, keys: Keys, cost: &Cost) -> Option<Breach> {
         self.breach_beside(now, keys, cost, (AccountKind::User, NameId::MAX, Used::default()))
     }
 
@@ -264,7 +329,7 @@ impl Accounts {
     pub fn breach_beside(
         &mut self,
         now: UtcMs,
-        keys: impl Iterator<Item = (AccountKind, NameId)>,
+        keys: Keys,
         cost: &Cost,
         (of_kind, of_name, promised): (AccountKind, NameId, Used),
     ) -> Option<Breach> {
@@ -272,7 +337,7 @@ impl Accounts {
             return None;
         }
         let period = self.settings.period_ms;
-        for (kind, name) in keys {
+        for (kind, name) in keys.iter() {
             let limits = self.limits(kind, name);
             if !limits.bounds_use() {
                 continue;
@@ -308,11 +373,11 @@ impl Accounts {
     }
 
     /// The account that could never let an execution of this cost start, however little else is used.
-    pub fn never(&self, keys: impl Iterator<Item = (AccountKind, NameId)>, cost: &Cost) -> Option<Never> {
+    pub fn never(&self, keys: Keys, cost: &Cost) -> Option<Never> {
         if !self.bounded || self.settings.count_at == CountAt::End {
             return None;
         }
-        keys.into_iter().find_map(|(kind, name)| {
+        keys.iter().find_map(|(kind, name)| {
             let limits = self.limits(kind, name);
             if limits.bounds_time() && cost.most_ms.is_none() {
                 return Some(Never::NoTimeLimit { kind, name });
@@ -327,31 +392,26 @@ impl Accounts {
         self.settings.count_at == CountAt::Start
     }
 
-    pub fn reserve(&mut self, keys: impl Iterator<Item = (AccountKind, NameId)>, cost: &Cost) {
-        for (kind, name) in keys {
+    pub fn reserve(&mut self, keys: Keys, cost: &Cost) {
+        for (kind, name) in keys.iter() {
             self.entry(kind, name).reserved += cost.most();
         }
     }
 
     /// An execution is over, which may never have run: what was reserved for it is free again, and what it used
     /// is charged.
-    pub fn settle(
-        &mut self,
-        now: UtcMs,
-        keys: impl Iterator<Item = (AccountKind, NameId)>,
-        cost: &Cost,
-        started: Option<UtcMs>,
-        ended: UtcMs,
-    ) {
+    pub fn settle(&mut self, now: UtcMs, keys: Keys, cost: &Cost, started: Option<UtcMs>, ended: UtcMs) {
         let ran_ms = started.map(|started| ended.0.saturating_sub(started.0));
         // What a job ran beyond its limit, because nobody could end it, is not for its owner to answer.
         let used = ran_ms.map(|ran| Used::of(&cost.needs, cost.most_ms.map_or(ran, |most| ran.min(most))));
-        for (kind, name) in keys {
+        let half_life_ms = self.settings.half_life_ms;
+        for (kind, name) in keys.iter() {
             let account = self.entry(kind, name);
             account.reserved = account.reserved.less(&cost.most());
             if let Some(used) = used {
-                account.charge(now, used);
+                account.charge(now.0 / HOUR_MS, used, half_life_ms);
                 self.charged.insert((kind, name));
+                self.stale.insert((kind, name));
             }
         }
     }
@@ -481,6 +541,3 @@ impl Cost {
         Used::of(&self.needs, 0)
     }
 }
-
-/// The groups that projects belong to.
-pub(crate) type Groups = FxHashMap<NameId, NameId>;

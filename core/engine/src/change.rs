@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use berth_model::{
-    AccountKind, ArrayRange, Attempt, Dependency, JobEventRecord, JobId, JobState, Resources, Submission,
-    Used, UtcMs,
+    AccountKind, AccountTerms, ArrayRange, Attempt, Dependency, JobEventRecord, JobId, JobState, Resources,
+    Submission, Used, UtcMs,
 };
 
 use crate::StoredAccount;
@@ -43,6 +43,17 @@ pub enum Change {
         hour: u64,
         /// All that was used in it.
         used: Used,
+    },
+    /// What was set of an account; nothing takes it away.
+    Account {
+        /// Whose.
+        kind: AccountKind,
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u64,
+        /// What was set.
+        terms: Option<Box<AccountTerms>>,
     },
     /// The next number that may be given to a job.
     NextId(JobId),

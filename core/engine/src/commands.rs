@@ -26,6 +26,13 @@ impl Engine {
             Command::Rerun { job, stored, by } => self.rerun(job, stored, by),
             Command::Note { job, text } => self.note(job, text),
             Command::Signal { job, signal } => self.signal(token, job, signal),
+            Command::SetAccount { kind, name, by, version, terms } => {
+                self.set_account(kind, &name, &by, version, terms.map(|terms| *terms))
+            }
+            Command::Act { by, words } => {
+                self.act(&by, words);
+                Ok(Answer::Done)
+            }
         };
         self.out.effects.push(Effect::Reply { token, answer });
     }
@@ -50,6 +57,7 @@ impl Engine {
         };
         let most_ms = spec.time_limit.map(|limit| millis(limit).saturating_add(millis(spec.grace)));
         let cost = Cost { needs: spec.resources, most_ms };
+        self.check_project(whose)?;
         self.check_accounts(whose, &cost, spec.array.map_or(1, |range| range.tasks()))?;
 
         let id = self.next_id;
@@ -109,6 +117,7 @@ impl Engine {
         if matches!(job.kind, Kind::Array(_)) {
             self.arrays.insert(id);
         }
+        self.kin.join(&mut self.names, job.whose());
         if let Some(rare) = job.rare.as_deref() {
             if let Some(begin) = rare.begin.filter(|_| job.has_hold(Hold::BeginTime)) {
                 self.timers.set(begin, Due::Begin(id));

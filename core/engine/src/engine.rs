@@ -10,8 +10,9 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     Change, Effect, Input, LiveJob, Moving, Outcome, QuotaSettings,
-    accounts::{Accounts, DEFAULT_PROJECT, Groups},
+    accounts::{Accounts, DEFAULT_PROJECT},
     job::{Job, Kind, LaunchStep},
+    kin::Kin,
     names::Names,
     nodes::Nodes,
     telling::Telling,
@@ -52,7 +53,8 @@ pub struct Engine {
     pub(crate) telling: Telling,
     pub(crate) next_id: JobId,
     pub(crate) accounts: Accounts,
-    pub(crate) groups: Groups,
+    /// Which accounts belong together.
+    pub(crate) kin: Kin,
     /// Jobs that have ended in this step and whose dependents have not been looked at.
     pub(crate) just_ended: VecDeque<(JobId, End)>,
     pub(crate) out: Outcome,
@@ -78,7 +80,7 @@ impl Engine {
             telling: Telling::default(),
             next_id: JobId(1),
             accounts,
-            groups: Groups::default(),
+            kin: Kin::default(),
             just_ended: VecDeque::new(),
             out: Outcome::default(),
         }
@@ -124,7 +126,6 @@ impl Engine {
             Input::PlanFailed { snapshot } => self.on_plan_failed(snapshot),
             Input::PolicyRebuilt => self.telling.start_over(),
             Input::Attached { job, attempt, answer } => self.on_attached(job, attempt, answer),
-            Input::Terms { kind, name, terms } => self.on_terms(kind, &name, terms),
             Input::Quotas(settings) => self.on_quotas(settings),
             Input::Tick => {}
         }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use berth_model::{
-    AccountKind, Attempt, AttemptName, Bound, Exit, JobId, NetworkAttachment, Resources, StateKind,
-    StopCause, Submission, UtcMs,
+    AccountKind, AccountTerms, Attempt, AttemptName, Bound, Exit, JobId, NetworkAttachment, Resources,
+    StateKind, StopCause, Submission, TermsError, UtcMs,
 };
 
 use crate::{
-    AccountTerms, QuotaSettings,
+    DEFAULT_PROJECT, QuotaSettings,
     change::{Change, LiveJob},
     plan::{Plan, PlanRequest},
 };
@@ -92,15 +92,6 @@ pub enum Input {
         /// What it said.
         answer: NetworkAnswer,
     },
-    /// An administrator has set what an account may.
-    Terms {
-        /// Whose.
-        kind: AccountKind,
-        /// Its name.
-        name: String,
-        /// What was set.
-        terms: AccountTerms,
-    },
     /// The site has changed what it sets about quotas.
     Quotas(QuotaSettings),
     /// Nothing but that time has passed.
@@ -173,6 +164,27 @@ pub enum Command {
         /// The signal's number.
         signal: i32,
     },
+    /// Set what an account is and may, or take that away.
+    SetAccount {
+        /// Whose.
+        kind: AccountKind,
+        /// Its name.
+        name: String,
+        /// Which administrator.
+        by: String,
+        /// The version that they saw; 0 where nothing was set. Another one is refused, so that nobody overwrites
+        /// what they have not seen.
+        version: u64,
+        /// All of it; nothing takes it away.
+        terms: Option<Box<AccountTerms>>,
+    },
+    /// Write what an administrator did into the site's history.
+    Act {
+        /// Who.
+        by: String,
+        /// In words.
+        words: String,
+    },
 }
 
 /// Who asks for something.
@@ -189,6 +201,8 @@ pub struct Actor {
 pub enum Answer {
     /// It is durable under this number.
     Submitted(JobId),
+    /// The account is durable, in this version.
+    Version(u64),
     /// Done, or on its way.
     Done,
     /// Nothing had to be done, for this reason.
@@ -283,6 +297,42 @@ pub enum Refusal {
         account: String,
         /// How much.
         bound: Bound,
+    },
+    /// No administrator has made the project.
+    #[error("there is no project {0}; an administrator can make it with `berth project create {0}`")]
+    NoSuchProject(String),
+    /// Only members may have jobs in it.
+    #[error("{user} is no member of project {project}")]
+    NotAMember {
+        /// Who.
+        user: String,
+        /// The project.
+        project: String,
+    },
+    /// An administrator has barred it.
+    #[error("{account} takes no new jobs: an administrator has barred it")]
+    Barred {
+        /// Whose account.
+        account: String,
+    },
+    /// It is as it is.
+    #[error("the project {DEFAULT_PROJECT} belongs to everybody and cannot be changed")]
+    DefaultProject,
+    /// An account cannot be so.
+    #[error("{account}: {error}")]
+    Terms {
+        /// Whose.
+        account: String,
+        /// Why not.
+        error: TermsError,
+    },
+    /// Somebody else was faster.
+    #[error("{account} has been changed in the meantime: it is at version {version} now; look at it again")]
+    AccountChanged {
+        /// Whose.
+        account: String,
+        /// Its version; 0 where nothing is set.
+        version: u64,
     },
     /// The executor cannot do this.
     #[error("executor {executor} cannot {what}")]
@@ -455,6 +505,17 @@ pub enum Effect {
     List {
         /// With this executor.
         executor: String,
+    },
+    /// An account was set, or taken away.
+    AccountSet {
+        /// Whose.
+        kind: AccountKind,
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u64,
+        /// What was set.
+        terms: Option<Box<AccountTerms>>,
     },
     /// The end of these is durable; the back end may forget them.
     Forget {

@@ -7,7 +7,7 @@ use berth_model::{
     StopCause, UtcMs,
 };
 
-use crate::{ArrayEnds, NameId, NodeId, PlacementId, pace::Pace, spells::Series};
+use crate::{ArrayEnds, NameId, NodeId, PlacementId, accounts::Keys, pace::Pace, spells::Series};
 
 /// A job that has not ended.
 #[derive(Debug)]
@@ -66,8 +66,8 @@ pub(crate) struct Run {
     pub(crate) launch: LaunchStep,
     /// It was sent ahead and has no allocation yet: the back end keeps it until there is room.
     pub(crate) ahead: bool,
-    /// What it may use is kept for it in its accounts.
-    pub(crate) reserved: bool,
+    /// The accounts in which what it may use is kept for it.
+    pub(crate) reserved: Option<Keys>,
     /// A launch has been ordered and not been answered: another one now might run beside it.
     pub(crate) in_flight: bool,
     pub(crate) network: Option<NetworkAttachment>,

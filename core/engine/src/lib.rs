@@ -9,9 +9,11 @@ mod commands;
 mod dependencies;
 mod engine;
 mod explain;
+mod fading;
 mod feasible;
 mod io;
 mod job;
+mod kin;
 mod names;
 mod nodes;
 mod pace;
@@ -23,19 +25,22 @@ mod restore;
 mod spells;
 mod suggest;
 mod telling;
+mod terms;
 mod timers;
 
-pub use accounts::{AccountTerms, CountAt, DEFAULT_PROJECT, OnBreach, QuotaSettings, StoredAccount};
+pub use accounts::{CountAt, DEFAULT_PROJECT, OnBreach, QuotaSettings, StoredAccount};
 pub use change::{ArrayEnds, Change, LiveJob, Moving, Restored};
 pub use engine::{Engine, Settings};
 pub use explain::{LiveView, NodeView, RunningView};
+pub use fading::Faded;
 pub use io::{
     Abilities, Actor, Answer, Command, ControlAction, Effect, Input, LaunchAnswer, LaunchOrder,
     NetworkAnswer, NodeInfo, Outcome, Reconciled, Refusal, Reported, ReportedState, Token,
 };
 pub use plan::{
-    NameId, NodeId, NodeTold, PendingTold, PlacementId, PlacementTold, Plan, PlanRequest, Room, RunningTold,
-    Start, Told,
+    AccountTold, NameId, NodeId, NodeTold, PendingTold, PlacementId, PlacementTold, Plan, PlanRequest, Room,
+    RunningTold, Start, Told, WhoseTold,
 };
 pub use spells::{Bar, Spell};
 pub use suggest::Suggestion;
+pub use terms::Standing;

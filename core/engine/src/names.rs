@@ -23,6 +23,11 @@ impl Names {
         number
     }
 
+    /// The number of `name`, if it has one.
+    pub(crate) fn find(&self, name: &str) -> Option<NameId> {
+        self.numbers.get(name).copied()
+    }
+
     /// The name with this number; empty for one that was never given.
     pub(crate) fn name(&self, number: NameId) -> &str {
         self.all.get(number as usize).map_or("", |name| name)

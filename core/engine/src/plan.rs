@@ -3,7 +3,9 @@
 //! The engine tells what changed, once, and asks for a plan; it never tells the whole queue again
 //! unless asked to by the scheduler policy being rebuilt. These are the types of `wit/scheduler.wit`, natively.
 
-use berth_model::{JobId, Resources, UtcMs};
+use berth_model::{JobId, Resources, Used, UtcMs};
+
+use crate::Faded;
 
 /// Stands for a name in the table that [`Told::names`] extends.
 pub type NameId = u32;
@@ -91,8 +93,43 @@ pub struct Room {
     pub free: Resources,
 }
 
+/// Whose account it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WhoseTold {
+    /// A user's.
+    User(NameId),
+    /// A project's.
+    Project(NameId),
+    /// A group's.
+    Group(NameId),
+    /// That of a user's part in a project.
+    Member {
+        /// The project.
+        project: NameId,
+        /// The user.
+        user: NameId,
+    },
+}
+
+/// What an account has used, and what it is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AccountTold {
+    /// Whose.
+    pub whose: WhoseTold,
+    /// From 0 to 100; 50 is usual.
+    pub priority: u8,
+    /// Its part beside its siblings; 1 is usual.
+    pub shares: u32,
+    /// Of a project, its group.
+    pub group: Option<NameId>,
+    /// What it used within the period.
+    pub used: Used,
+    /// What it used, fading.
+    pub faded: Faded,
+}
+
 /// What changed since the last time. The parts are to be passed on in the order of the fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
     /// This is everything there is, for an instance that knows nothing yet.
     pub full: bool,
@@ -100,6 +137,8 @@ pub struct Told {
     pub first_name: NameId,
     /// New names.
     pub names: Vec<String>,
+    /// New or changed accounts.
+    pub accounts: Vec<AccountTold>,
     /// New or changed nodes.
     pub nodes: Vec<NodeTold>,
     /// New or changed placements.
@@ -115,7 +154,7 @@ pub struct Told {
 }
 
 /// A request for a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlanRequest {
     /// Counts the requests; the plan carries it back.
     pub snapshot: u64,

@@ -200,7 +200,7 @@ impl Engine {
             started: None,
             launch: if asks { LaunchStep::AwaitsNetwork } else { LaunchStep::Sent },
             ahead,
-            reserved: false,
+            reserved: None,
             in_flight: false,
             network: None,
             reconciling: None,

@@ -3,8 +3,8 @@
 use berth_model::{AccountKind, JobId, JobState, UtcMs};
 
 use crate::{
-    AccountTerms, Change, Engine, NameId, OnBreach, QuotaSettings, Refusal, StoredAccount,
-    accounts::{Accounts, Breach, Cost, Never, Whose},
+    Change, Engine, NameId, OnBreach, QuotaSettings, Refusal,
+    accounts::{Breach, Cost, Keys, Never, Whose},
     job::{Array, Job, Kind},
     timers::Due,
 };
@@ -43,27 +43,8 @@ impl Job {
 
 impl Engine {
     /// The accounts that a job counts for.
-    fn keys(&self, whose: Whose) -> impl Iterator<Item = (AccountKind, NameId)> + Clone + use<> {
-        Accounts::of(whose, self.groups.get(&whose.project).copied())
-    }
-
-    /// Takes over what an administrator has set.
-    pub(crate) fn on_terms(&mut self, kind: AccountKind, name: &str, terms: AccountTerms) {
-        let number = self.names.number(name);
-        if kind == AccountKind::Project {
-            match &terms.group {
-                Some(group) => {
-                    let group = self.names.number(group);
-                    self.groups.insert(number, group);
-                }
-                None => {
-                    self.groups.remove(&number);
-                }
-            }
-        }
-        self.accounts.set_terms(kind, number, terms);
-        self.telling.wanted = true;
-        self.look_at_barred();
+    pub(crate) fn keys(&self, whose: Whose) -> Keys {
+        self.kin.keys(whose)
     }
 
     /// The site has changed its settings.
@@ -71,16 +52,6 @@ impl Engine {
         self.accounts.set_settings(settings);
         self.telling.wanted = true;
         self.look_at_barred();
-    }
-
-    /// What was stored of an account.
-    pub(crate) fn bring_back_account(&mut self, stored: StoredAccount) {
-        let number = self.names.number(&stored.name);
-        if let (AccountKind::Project, Some(group)) = (stored.kind, &stored.terms.group) {
-            let group = self.names.number(group);
-            self.groups.insert(number, group);
-        }
-        self.accounts.restore(stored.kind, number, stored);
     }
 
     /// Whether a new job may be taken, as far as its accounts are concerned.
@@ -227,24 +198,23 @@ impl Engine {
     pub(crate) fn reserve(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let (whose, cost) = (job.whose(), job.cost());
-        let Some(run) = job.run.as_mut().filter(|run| !run.reserved && !run.ahead) else { return };
-        run.reserved = true;
-        let keys = self.keys(whose);
+        let Some(run) = job.run.as_mut().filter(|run| run.reserved.is_none() && !run.ahead) else { return };
+        let keys = self.kin.keys(whose);
+        run.reserved = Some(keys);
         self.accounts.reserve(keys, &cost);
     }
 
     /// A job's allocation is free again. What it used up to `ended` is written.
     pub(crate) fn settle(&mut self, id: JobId, ended: UtcMs) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let (whose, cost) = (job.whose(), job.cost());
-        let Some(run) = job.run.as_mut().filter(|run| run.reserved) else { return };
-        run.reserved = false;
+        let cost = job.cost();
+        let Some(run) = job.run.as_mut() else { return };
+        let Some(keys) = run.reserved.take() else { return };
         let started = run.started;
         // A back end's clock may be off.
         let ended = ended.clamp(started.unwrap_or(self.now).min(self.now), self.now);
-        let keys = self.keys(whose);
-        self.accounts.settle(self.now, keys.clone(), &cost, started, ended);
-        for (kind, name) in keys {
+        self.accounts.settle(self.now, keys, &cost, started, ended);
+        for (kind, name) in keys.iter() {
             self.unbar_of(kind, name);
         }
         self.set_roll();
@@ -272,7 +242,7 @@ impl Engine {
     pub(crate) fn forget_waiting(&mut self, id: JobId, job: &Job) {
         self.accounts.waits(job.owner, job.waits, 0);
         if job.barred {
-            for (kind, name) in self.keys(job.whose()) {
+            for (kind, name) in self.keys(job.whose()).iter() {
                 self.accounts.unbar(kind, name, id);
             }
         }
@@ -283,7 +253,8 @@ impl Engine {
         if !job.barred {
             return None;
         }
-        let (kind, name) = self.keys(job.whose()).find(|&(kind, name)| self.accounts.bars(kind, name, id))?;
+        let (kind, name) =
+            self.keys(job.whose()).iter().find(|&(kind, name)| self.accounts.bars(kind, name, id))?;
         let limits = self.accounts.limits(kind, name);
         let counted = self.accounts.counted(kind, name);
         let bound = limits.passed_by(&self.accounts.with(kind, name, &job.cost()))?;

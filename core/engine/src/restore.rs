@@ -79,7 +79,7 @@ impl Engine {
             started,
             launch: if wants_network && not_taken { LaunchStep::AwaitsNetwork } else { LaunchStep::Sent },
             ahead: false,
-            reserved: false,
+            reserved: None,
             in_flight: false,
             network: None,
             reconciling: None,

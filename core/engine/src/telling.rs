@@ -133,6 +133,7 @@ impl Engine {
         for id in stale {
             self.tell_job(id, full, &mut told);
         }
+        told.accounts = self.tell_accounts(full);
         told.first_name = self.telling.names_told;
         told.names = self.names.from(told.first_name);
         self.telling.names_told = self.names.next();

@@ -6,8 +6,8 @@ mod site;
 
 use std::time::Duration;
 
-use berth_engine::{AccountTerms, CountAt, Input, OnBreach, QuotaSettings, Refusal};
-use berth_model::{AccountKind, JobSpec, Limits, StateKind, Used};
+use berth_engine::{CountAt, Input, OnBreach, QuotaSettings, Refusal};
+use berth_model::{AccountKind, AccountTerms, JobSpec, Limits, StateKind, Used};
 use site::{Site, array, cpus, job};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -163,8 +163,7 @@ fn a_quota_that_is_raised_lets_go_whoever_waited() {
     site.settle_all();
     let terms =
         AccountTerms { limits: Limits { jobs: Some(2), ..Limits::default() }, ..AccountTerms::default() };
-    site.store.terms.insert((AccountKind::User, "ada".into()), terms.clone());
-    site.feed(Input::Terms { kind: AccountKind::User, name: "ada".into(), terms });
+    site.set_account(AccountKind::User, "ada", Some(terms)).unwrap();
     site.settle_all();
     let states: Vec<_> = jobs.iter().map(|&job| site.state(job)).collect();
     assert_eq!(states, [StateKind::Running, StateKind::Running, StateKind::Pending]);
@@ -173,13 +172,13 @@ fn a_quota_that_is_raised_lets_go_whoever_waited() {
 #[test]
 fn a_group_bounds_all_its_projects_together() {
     let mut site = site(Limits::default());
-    let terms =
-        |limits: Limits, group: Option<&str>| AccountTerms { limits, group: group.map(str::to_owned) };
-    let group = terms(Limits { jobs: Some(1), ..Limits::default() }, None);
-    site.feed(Input::Terms { kind: AccountKind::Group, name: "g".into(), terms: group });
+    let limits = Limits { jobs: Some(1), ..Limits::default() };
+    let group = AccountTerms { limits, ..AccountTerms::default() };
+    site.set_account(AccountKind::Group, "g", Some(group)).unwrap();
     for project in ["p", "q"] {
-        let of_group = terms(Limits::default(), Some("g"));
-        site.feed(Input::Terms { kind: AccountKind::Project, name: project.into(), terms: of_group });
+        let members = ["ada".to_owned()].into();
+        let of_group = AccountTerms { group: Some("g".into()), members, ..AccountTerms::default() };
+        site.set_account(AccountKind::Project, project, Some(of_group)).unwrap();
     }
     let first = site.submit(JobSpec { project: "p".into(), ..job() });
     let second = site.submit(JobSpec { project: "q".into(), ..job() });

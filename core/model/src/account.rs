@@ -18,11 +18,13 @@ pub enum AccountKind {
     Project,
     /// The jobs of all projects of a group.
     Group,
+    /// What one user sends in one project: `PROJECT/USER`.
+    Member,
 }
 
 impl AccountKind {
     /// All of them, in the order of their numbers in the store.
-    pub const ALL: [Self; 3] = [Self::User, Self::Project, Self::Group];
+    pub const ALL: [Self; 4] = [Self::User, Self::Project, Self::Group, Self::Member];
 
     /// In one word.
     #[must_use]
@@ -31,6 +33,7 @@ impl AccountKind {
             Self::User => "user",
             Self::Project => "project",
             Self::Group => "group",
+            Self::Member => "member",
         }
     }
 }

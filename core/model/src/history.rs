@@ -72,6 +72,13 @@ pub enum EventKind {
         /// What the back end said.
         exit: Exit,
     },
+    /// What an administrator did that concerns no single job. Under [`JobId::SITE`].
+    Act {
+        /// Who.
+        by: String,
+        /// In words.
+        words: String,
+    },
     /// Something that a person did to it, or an executor had to say.
     Note {
         /// In words.

@@ -6,7 +6,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::{
     Fault, Grants, Limits, PolicySpec,
-    capabilities::LogGate,
+    capabilities::{LogGate, ToldAccounts},
     error::HostFailure,
     limits::{CallClock, Limiter, timed},
     ticker::Ticker,
@@ -30,6 +30,8 @@ pub(crate) struct Guest {
     pub(crate) policy: Arc<str>,
     pub(crate) grants: Grants,
     pub(crate) log: LogGate,
+    /// For a scheduler that may ask for them.
+    pub(crate) told_accounts: ToldAccounts,
     /// How long host functions may wait in one call, all together.
     patience: Duration,
     waited: Duration,
@@ -43,6 +45,7 @@ impl Guest {
             policy: Arc::from(spec.name.as_str()),
             grants: spec.grants.clone(),
             log: LogGate::new(&spec.limits),
+            told_accounts: ToldAccounts::default(),
             patience: spec.limits.wait,
             waited: Duration::ZERO,
             limiter: Limiter::new(spec.limits.memory_bytes),
@@ -109,6 +112,14 @@ impl<W: World> Instance<W> {
     ) -> Result<T, Fault> {
         let Self { store, world, budget, limits } = self;
         limited(store, budget, limits, |store| call(store, world))
+    }
+
+    /// Takes over what the guest may ask for about accounts.
+    pub(crate) fn hear_accounts(&mut self, told: &[berth_engine::AccountTold]) {
+        let guest = self.store.data_mut();
+        if guest.grants.usage {
+            guest.told_accounts.hear(told);
+        }
     }
 
     /// Tells the guest its settings.

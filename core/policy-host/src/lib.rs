@@ -32,7 +32,6 @@ pub use crate::{
     auth::{AuthPolicy, AuthSettings},
     capabilities::{
         Account, Accounts, Capability, Grants, HostAccounts, KeyValueStore, LogLine, MemoryKeyValues,
-        UsageSource, Used,
     },
     check::{CheckReport, CheckSettings, Finding},
     error::{Fault, LoadError},

@@ -3,9 +3,9 @@
 use std::pin::Pin;
 
 use berth_api::{
-    ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList, JobQuery, LogPart,
-    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TerminalSize,
-    TokenCreated, TokenRow, UsageRow, Why,
+    AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList,
+    JobQuery, LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, SetAccount, StatsRow, Submit,
+    Submitted, TerminalSize, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;
@@ -119,6 +119,28 @@ pub trait Backend: Send + Sync + 'static {
         by: String,
         since: Option<String>,
     ) -> Result<Vec<UsageRow>, ErrorBody>;
+    /// Accounts of a kind that the caller may see.
+    async fn accounts(&self, who: &Caller, kind: String) -> Result<Vec<AccountRow>, ErrorBody>;
+    /// One of them.
+    async fn account(&self, who: &Caller, kind: String, name: String) -> Result<AccountRow, ErrorBody>;
+    /// Sets one, as it is to be.
+    async fn set_account(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        wanted: SetAccount,
+    ) -> Result<AccountRow, ErrorBody>;
+    /// Takes away what was set of one.
+    async fn drop_account(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        version: u64,
+    ) -> Result<(), ErrorBody>;
+    /// The latest acts of administrators, oldest first.
+    async fn acts(&self, who: &Caller, limit: u32) -> Result<Vec<ActRow>, ErrorBody>;
     /// The plugins.
     async fn plugins(&self, who: &Caller) -> Result<Vec<PluginRow>, ErrorBody>;
     /// Loads a policy anew.

@@ -39,6 +39,7 @@ pub mod scheduler;
 mod settings;
 mod slab;
 pub mod space;
+pub mod standing;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod watcher;
@@ -49,7 +50,6 @@ pub use bindings::{
     scheduler::berth::policy::{
         log,
         types::{Attribute, Error, Info, InstantMs, JobId, NameId, NodeId, PlacementId, Resources, Setting},
-        usage,
     },
 };
 #[doc(hidden)]

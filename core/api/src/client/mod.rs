@@ -26,9 +26,9 @@ pub use target::Target;
 use wire::{Call, Wire, read, refused};
 
 use crate::{
-    ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow, JobDetail, JobList, JobQuery,
-    JobRow, LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted,
-    TokenCreated, TokenRow, UsageRow, Why,
+    AccountRow, ActRow, ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow, JobDetail,
+    JobList, JobQuery, JobRow, LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, SetAccount,
+    StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 
 /// Things as they come from the server. An error is its last item.
@@ -225,6 +225,47 @@ impl Client {
         self.get(&with_query("/v1/usage", &query)?).await
     }
 
+    /// Accounts of a kind that the caller may see: `user`, `project`, `group`, `member`.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn accounts(&self, kind: &str) -> Result<Vec<AccountRow>, ClientError> {
+        self.get(&format!("/v1/accounts/{}", segment(kind))).await
+    }
+
+    /// One account.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn account(&self, kind: &str, name: &str) -> Result<AccountRow, ClientError> {
+        self.get(&account_path(kind, name)).await
+    }
+
+    /// Sets an account as a whole.
+    /// # Errors
+    /// A conflict when it is at another version by now; see [`ClientError`].
+    pub async fn set_account(
+        &self,
+        kind: &str,
+        name: &str,
+        wanted: &SetAccount,
+    ) -> Result<AccountRow, ClientError> {
+        self.send(Method::PUT, &account_path(kind, name), wanted).await
+    }
+
+    /// Takes away what was set of an account.
+    /// # Errors
+    /// A conflict when it is at another version by now; see [`ClientError`].
+    pub async fn drop_account(&self, kind: &str, name: &str, version: u64) -> Result<(), ClientError> {
+        let path = with_query(&account_path(kind, name), &[("version", version)])?;
+        self.wire.ask(Call { method: Method::DELETE, ..Call::get(&path) }).await.map(drop)
+    }
+
+    /// The latest acts of administrators, oldest first.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn acts(&self, limit: u32) -> Result<Vec<ActRow>, ClientError> {
+        self.get(&with_query("/v1/acts", &[("limit", limit)])?).await
+    }
+
     /// The plugins.
     /// # Errors
     /// See [`ClientError`].
@@ -293,11 +334,20 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.send(Method::POST, path, body).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| {
             ClientError::broken(self.target(), "the request cannot be written", Some(error.into()))
         })?;
         let call = Call::get(path);
-        self.ask(Call { method: Method::POST, content_type: Some(JSON), body: body.into(), ..call }).await
+        self.ask(Call { method, content_type: Some(JSON), body: body.into(), ..call }).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, ClientError> {
@@ -312,6 +362,10 @@ impl Client {
         })
         .boxed()
     }
+}
+
+fn account_path(kind: &str, name: &str) -> String {
+    format!("/v1/accounts/{}/{}", segment(kind), segment(name))
 }
 
 fn segment(text: &str) -> impl std::fmt::Display {

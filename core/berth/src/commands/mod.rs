@@ -1,6 +1,8 @@
 //! One file for each command.
 
+pub mod account;
 pub mod attach;
+pub mod audit;
 pub mod completions;
 pub mod config;
 pub mod control;
@@ -77,6 +79,11 @@ fn dispatch(command: Command, session: &Session) -> anyhow::Result<ExitCode> {
         Command::Download(args) => on_runtime(args.run(session)),
         Command::Nodes(args) => on_runtime(args.run(session)),
         Command::Usage(args) => on_runtime(args.run(session)),
+        Command::Project(command) => on_runtime(command.run(session)),
+        Command::User(command) => on_runtime(command.run("user", session)),
+        Command::Group(command) => on_runtime(command.run("group", session)),
+        Command::Quota(command) => on_runtime(command.run(session)),
+        Command::Audit(args) => on_runtime(args.run(session)),
         Command::Token(command) => on_runtime(command.run(session)),
         Command::Plugin(command) => on_runtime(command.run(session)),
         Command::Status(args) => on_runtime(args.run(session)),

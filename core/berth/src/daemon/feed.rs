@@ -23,6 +23,8 @@ pub struct About {
     pub label: String,
     /// Its owner.
     pub owner: Arc<str>,
+    /// Its project.
+    pub project: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     range: Option<ArrayRange>,
@@ -97,6 +99,7 @@ impl Feed {
         let about = About {
             label: job.id.to_string(),
             owner: job.owner.as_str().into(),
+            project: job.project.as_str().into(),
             name: job.name.as_str().into(),
             range: job.array,
         };

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attachments;
+mod directory;
 mod effects;
 mod feed;
 mod launches;
@@ -36,14 +37,15 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{feed::Feed, launches::Launches, state::PolicyTables, turn::Turn};
 pub use self::{
+    directory::Directory,
     feed::{About, Events, Listening},
     message::{CommandError, Inbox},
     policies::Policies,
     settings::{LiveConfig, Reloaded},
     turn::now,
 };
+use self::{feed::Feed, launches::Launches, state::PolicyTables, turn::Turn};
 use crate::plugins;
 
 /// How many messages may wait for the loop.
@@ -61,6 +63,8 @@ pub struct Daemon {
     pub registry: Arc<Registry>,
     /// What happens.
     pub feed: Listening,
+    /// Who belongs to which project.
+    pub directory: Arc<Directory>,
     /// What berth.toml decides.
     pub config: LiveConfig,
     /// When it started.
@@ -81,7 +85,8 @@ impl Daemon {
         let config = live.now();
         prepare_directories(&config)?;
         let store = open_store(&config).await?;
-        let mut engine = restore(&config, &*store).await?;
+        let (mut engine, directory) = restore(&config, &*store).await?;
+        let directory = Arc::new(directory);
         let (registry, host_events) = start_executors(&config, &mut engine, plugins).await?;
 
         let (sender, messages) = mpsc::channel(MOST_WAITING);
@@ -102,6 +107,7 @@ impl Daemon {
             policies: Arc::clone(&policies),
             launches: Launches::new(&config.cluster.name, &config.jobs.directory),
             feed,
+            directory: Arc::clone(&directory),
             inbox: inbox.clone(),
             cluster: config.cluster.name.clone(),
             stall,
@@ -118,7 +124,17 @@ impl Daemon {
         };
         let turning = tokio::spawn(turn.run(messages, host_events, stopped));
         let started = now();
-        let daemon = Self { inbox, store, policies, registry, feed: listening, config: live, started, stop };
+        let daemon = Self {
+            inbox,
+            store,
+            policies,
+            registry,
+            feed: listening,
+            directory,
+            config: live,
+            started,
+            stop,
+        };
         Ok((daemon, turning))
     }
 
@@ -168,7 +184,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(opened.await??))
 }
 
-async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<Engine> {
+async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, Directory)> {
     let stored = store.restore().await?;
     let settings = Settings {
         cluster: config.cluster.name.clone(),
@@ -186,7 +202,8 @@ async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<Engine> {
     if live > 0 {
         tracing::info!(live, "jobs restored");
     }
-    Ok(Engine::restore(settings, stored, &ended))
+    let directory = Directory::new(&stored.accounts);
+    Ok((Engine::restore(settings, stored, &ended), directory))
 }
 
 async fn start_executors(

@@ -158,6 +158,7 @@ fn spec(name: &str, kind: PolicyKind, policy: &Policy, tables: &PolicyTables) ->
         log: has(Capability::Log),
         key_value: has(Capability::KeyValue).then(|| tables.bounded(policy.limits.key_value_bytes)),
         accounts: has(Capability::Accounts).then(|| Arc::new(OwnAccounts::new()) as _),
+        usage: has(Capability::Usage),
         ..Grants::default()
     };
     spec.settings.clone_from(&policy.settings);

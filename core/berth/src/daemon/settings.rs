@@ -161,6 +161,8 @@ pub fn quotas(quotas: &Quotas) -> QuotaSettings {
         project: quotas.project,
         pending: quotas.pending,
         submissions_per_minute: quotas.submissions_per_minute,
+        half_life_ms: u64::try_from(quotas.half_life.as_millis()).unwrap_or(u64::MAX),
+        open_projects: quotas.open_projects,
     }
 }
 
@@ -182,6 +184,7 @@ fn reloads(key: &str, same_network: bool, same_watchers: bool) -> bool {
     match key.split('.').collect::<Vec<_>>().as_slice() {
         ["jobs", "directory" | "starts-per-plan"] | ["auth", "instances" | "cache"] => false,
         ["watchers", _, "every" | "name"] => false,
+        ["quotas", "half-life"] => false,
         ["jobs", _] | ["log", "level"] | ["quotas" | "scheduler" | "auth", ..] => true,
         ["network", ..] => same_network,
         ["watchers", ..] => same_watchers,

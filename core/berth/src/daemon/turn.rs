@@ -14,6 +14,7 @@ use berth_store::{Batch, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    directory::Directory,
     feed::Feed,
     launches::Launches,
     message::{CommandError, Inbox, Message},
@@ -48,6 +49,7 @@ pub struct Turn {
     pub(super) policies: Arc<Policies>,
     pub(super) launches: Launches,
     pub(super) feed: Feed,
+    pub(super) directory: Arc<Directory>,
     pub(super) inbox: Inbox,
     pub(super) cluster: String,
     pub(super) stall: watch::Sender<Option<String>>,
@@ -338,6 +340,9 @@ impl Turn {
             Effect::Reply { token, answer } => self.reply(token, answer),
             // Asked for before the step was written.
             Effect::AskPlan(_) => {}
+            Effect::AccountSet { kind, name, terms, .. } => {
+                self.directory.set(kind, &name, terms.map(|terms| *terms));
+            }
             Effect::Breach { snapshot, words } => self.policies.scheduler.breach(snapshot, words),
             Effect::AskNetwork { job, attempt, node } => self.ask_network(job, attempt, node),
             Effect::ReleaseNetwork { job } => self.release_network(job),

@@ -3,9 +3,16 @@
 use berth_api::{ErrorBody, ErrorCode};
 use berth_server::{Caller, Scope};
 
+use crate::daemon::Directory;
+
 /// Whether somebody may see the jobs of `owner`.
 pub fn sees(who: &Caller, owner: &str) -> bool {
     who.identity.user == owner || who.identity.sees_everything()
+}
+
+/// Whether somebody may see a job of `owner` in `project`.
+pub fn sees_job(who: &Caller, directory: &Directory, owner: &str, project: &str) -> bool {
+    sees(who, owner) || directory.shares(project, &who.identity.user)
 }
 
 /// Whether somebody acts as an administrator on a job of `owner`.
@@ -18,14 +25,32 @@ pub fn administers(who: &Caller) -> bool {
     who.identity.is_administrator() && who.scope == Scope::Admin
 }
 
-/// Somebody wants to change something about a job of `owner`.
+/// Somebody wants to change something about a job of `owner` in `project`.
 ///
 /// # Errors
 /// `not-found` when they may not even see it, `forbidden` when they may not touch it.
-pub fn may_touch(who: &Caller, owner: &str, job: &str) -> Result<(), ErrorBody> {
-    if !sees(who, owner) {
+pub fn may_touch(
+    who: &Caller,
+    directory: &Directory,
+    (owner, project): (&str, &str),
+    job: &str,
+) -> Result<(), ErrorBody> {
+    if !sees_job(who, directory, owner, project) {
         return Err(no_such_job(job));
     }
+    needs(who, Scope::Submit)?;
+    if who.identity.user == owner || administers(who) || directory.shares(project, &who.identity.user) {
+        return Ok(());
+    }
+    Err(ErrorBody::new(ErrorCode::Forbidden, format!("job {job} belongs to {owner}")))
+}
+
+/// Somebody wants to reach into a job of `owner` that they may see. What they do there they do with its owner's
+/// rights, which a shared project gives to nobody.
+///
+/// # Errors
+/// `forbidden` for all but its owner and administrators.
+pub fn may_enter(who: &Caller, owner: &str, job: &str) -> Result<(), ErrorBody> {
     needs(who, Scope::Submit)?;
     if who.identity.user == owner || administers(who) {
         return Ok(());

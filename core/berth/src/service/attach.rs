@@ -61,7 +61,7 @@ impl Service {
     /// The present execution of a job that the caller may touch.
     async fn running(&self, who: &Caller, job: JobRef) -> Result<(Supervised, AttemptName), ErrorBody> {
         let found = self.seen(who, job).await?;
-        access::may_touch(who, &found.owner, &job.to_string())?;
+        access::may_enter(who, &found.owner, &job.to_string())?;
         self.attempt_of(&found, job)
     }
 

@@ -1,7 +1,7 @@
 //! Doing something with jobs.
 
 use berth_api::{ControlRequest, ControlResult, Controls, ErrorBody, ErrorCode};
-use berth_engine::{Actor, Answer, Command, LiveJob};
+use berth_engine::{Actor, Answer, Command, DEFAULT_PROJECT, LiveJob};
 use berth_model::{JobId, JobRef, StateKind, StopCause};
 use berth_server::{Caller, Scope};
 use berth_store::ListQuery;
@@ -47,7 +47,7 @@ impl Service {
         user: &str,
         tag: Option<String>,
     ) -> Result<Vec<String>, ErrorBody> {
-        access::may_touch(who, user, "of that user")?;
+        access::may_touch(who, &self.daemon.directory, (user, DEFAULT_PROJECT), "of that user")?;
         let query = ListQuery {
             states: StateKind::ALL.into_iter().filter(|kind| !kind.is_end()).collect(),
             owner: Some(user.to_owned()),
@@ -68,7 +68,7 @@ impl Service {
             ErrorBody::new(ErrorCode::Invalid, error.to_string())
         })?;
         let found = self.seen(who, reference).await?;
-        access::may_touch(who, &found.owner, job)?;
+        access::may_touch(who, &self.daemon.directory, (&found.owner, &found.project), job)?;
         let is_over = found.moving.state.kind().is_end();
         if is_over && request.action != Controls::Rerun {
             return Ok(Some(format!("it has ended already: {}", found.moving.state.kind())));

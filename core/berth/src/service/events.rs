@@ -13,13 +13,14 @@ use futures::{StreamExt, stream};
 use tokio::sync::broadcast;
 
 use super::{Service, access, causes, failures, rows};
-use crate::daemon::{About, Events};
+use crate::daemon::{About, Directory, Events};
 
 /// Events read from the store at once.
 const PAGE: u64 = 1000;
 
 struct Following {
     store: Arc<dyn Store>,
+    directory: Arc<Directory>,
     who: Caller,
     /// The number of the last event that was looked at.
     seen: u64,
@@ -38,11 +39,12 @@ impl Service {
         // Listened to before the store is asked, so that nothing falls between the two.
         let live = self.daemon.feed.listen();
         let store = Arc::clone(&self.daemon.store);
+        let directory = Arc::clone(&self.daemon.directory);
         let last = store.last_event().await.map_err(failures::store)?;
         let seen = after.unwrap_or(last).min(last);
         let behind = seen < last;
         let following =
-            Following { store, who: who.clone(), seen, live, behind, waiting: Default::default() };
+            Following { store, directory, who: who.clone(), seen, live, behind, waiting: Default::default() };
         Ok(stream::unfold(following, |mut following| async move {
             let row = following.next().await?;
             Some((row, following))
@@ -91,16 +93,21 @@ impl Following {
         self.seen = event.seq;
         // What says itself where its job stands needs no look into the store.
         let row = match (about, after(&event.record.kind)) {
-            (Some(about), Some(stood)) => access::sees(&self.who, &about.owner)
+            (Some(about), Some(stood)) => self
+                .sees(&about.owner, &about.project)
                 .then(|| row(event, about.label.clone(), &about.owner, &about.name, stood)),
             (_, stood) => self.looked_up(event, stood).await,
         };
         self.waiting.extend(row);
     }
 
+    fn sees(&self, owner: &str, project: &str) -> bool {
+        access::sees_job(&self.who, &self.directory, owner, project)
+    }
+
     async fn looked_up(&self, event: &StoredEvent, stood: Option<Stood>) -> Option<EventRow> {
         let job = self.store.live_job(event.record.job).await.ok()??;
-        if !access::sees(&self.who, &job.owner) {
+        if !self.sees(&job.owner, &job.project) {
             return None;
         }
         let label = rows::label(job.id, job.task_of, job.array);
@@ -157,6 +164,7 @@ fn after(event: &EventKind) -> Option<Stood> {
         EventKind::Submitted { .. }
         | EventKind::Released { .. }
         | EventKind::LateNews { .. }
+        | EventKind::Act { .. }
         | EventKind::Note { .. } => return None,
     };
     Some((state, None, None))

@@ -32,6 +32,11 @@ pub fn command(error: CommandError) -> ErrorBody {
             Refusal::UnknownExecutor(_) => ErrorCode::Invalid,
             Refusal::TooManyWait { .. } | Refusal::TooFast { .. } => ErrorCode::TooMany,
             Refusal::NoTimeLimit { .. } | Refusal::OverQuota { .. } => ErrorCode::Unable,
+            Refusal::NoSuchProject(_) | Refusal::Terms { .. } => ErrorCode::Invalid,
+            Refusal::NotAMember { .. } | Refusal::Barred { .. } | Refusal::DefaultProject => {
+                ErrorCode::Forbidden
+            }
+            Refusal::AccountChanged { .. } => ErrorCode::Conflict,
         },
     };
     ErrorBody::new(code, error.to_string())

@@ -104,6 +104,7 @@ impl Service {
             return self.list_tasks(who, JobId(array), states, query.before, limit).await;
         }
         let owner = match (&query.user, who.identity.sees_everything()) {
+            (user, _) if self.shares_jobs_of(who, query.project.as_deref()) => user.clone(),
             (Some(user), _) if access::sees(who, user) => Some(user.clone()),
             (Some(_), _) => return Ok(JobList::default()),
             (None, true) => None,
@@ -136,6 +137,11 @@ impl Service {
             jobs.push(JobRow { tasks: counts, ..rows::row(row) });
         }
         Ok(JobList { jobs, next_before })
+    }
+
+    /// Whether the caller sees all jobs of a project.
+    fn shares_jobs_of(&self, who: &Caller, project: Option<&str>) -> bool {
+        project.is_some_and(|project| self.daemon.directory.shares(project, &who.identity.user))
     }
 
     /// How many tasks of an array are in which state.
@@ -179,7 +185,7 @@ impl Service {
             Some(found) => found,
             None => self.untouched_task(id, job).await?.ok_or_else(missing)?,
         };
-        match access::sees(who, &found.owner) {
+        match access::sees_job(who, &self.daemon.directory, &found.owner, &found.project) {
             true => Ok(found),
             false => Err(missing()),
         }

@@ -1,6 +1,7 @@
 //! What the HTTP side asks for, done with the daemon's rooms. Rights are decided here.
 
 mod access;
+mod accounts;
 mod attach;
 mod causes;
 mod check;
@@ -18,9 +19,9 @@ mod waits;
 use std::sync::Arc;
 
 use berth_api::{
-    ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail, JobList, JobQuery, LogPart,
-    NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, StatsRow, Submit, Submitted, TokenCreated,
-    TokenRow, UsageRow, Why,
+    AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail, JobList,
+    JobQuery, LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, SetAccount, StatsRow, Submit,
+    Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::JobRef;
 use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream};
@@ -149,6 +150,38 @@ impl Backend for Service {
         since: Option<String>,
     ) -> Result<Vec<UsageRow>, ErrorBody> {
         self.used(who, &by, since.as_deref()).await
+    }
+
+    async fn accounts(&self, who: &Caller, kind: String) -> Result<Vec<AccountRow>, ErrorBody> {
+        self.list_accounts(who, &kind).await
+    }
+
+    async fn account(&self, who: &Caller, kind: String, name: String) -> Result<AccountRow, ErrorBody> {
+        self.one_account(who, &kind, name).await
+    }
+
+    async fn set_account(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        wanted: SetAccount,
+    ) -> Result<AccountRow, ErrorBody> {
+        self.change_account(who, &kind, name, wanted).await
+    }
+
+    async fn drop_account(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        version: u64,
+    ) -> Result<(), ErrorBody> {
+        self.take_account_away(who, &kind, &name, version).await
+    }
+
+    async fn acts(&self, who: &Caller, limit: u32) -> Result<Vec<ActRow>, ErrorBody> {
+        self.list_acts(who, limit).await
     }
 
     async fn plugins(&self, _who: &Caller) -> Result<Vec<PluginRow>, ErrorBody> {

@@ -83,8 +83,12 @@ impl Service {
             let words = format!("there is no policy {name:?}; there are {}", names.join(", "));
             return Err(ErrorBody::new(ErrorCode::NotFound, words));
         }
-        let reloaded = tokio::task::spawn_blocking(move || policies.reload(&name)).await;
+        let wanted = name.clone();
+        let reloaded = tokio::task::spawn_blocking(move || policies.reload(&wanted)).await;
         let reloaded = reloaded.map_err(|_| failures::stopping())?;
+        if let Ok(status) = &reloaded {
+            self.note_act(who, format!("policy {name} loaded anew: {}", status.sha256)).await;
+        }
         reloaded.map(policy).map_err(|error| ErrorBody::new(ErrorCode::Unable, format!("{error:#}")))
     }
 

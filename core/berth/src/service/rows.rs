@@ -240,6 +240,7 @@ pub fn history_row(event: &StoredEvent) -> HistoryRow {
         EventKind::LateNews { exit } => {
             ("late-news", format!("it has come out that it ended: {}", berth_model::End::of_exit(exit)))
         }
+        EventKind::Act { by, words } => ("act", format!("by {by}: {words}")),
         EventKind::Note { text } => ("note", text.clone()),
     };
     HistoryRow { at: event.record.at.to_string(), event: name.to_owned(), text }

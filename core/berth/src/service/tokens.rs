@@ -85,13 +85,16 @@ impl Service {
         let secret = secret()?;
         let token = berth_store::NewToken {
             hash: hash(&secret),
-            user,
+            user: user.clone(),
             scope,
             label: asked.label,
             created: now(),
             expires,
         };
         let id = self.daemon.store.add_token(token).await.map_err(failures::store)?;
+        if user != who.identity.user {
+            self.note_act(who, format!("token {id} made for {user}")).await;
+        }
         Ok(TokenCreated { id, token: secret })
     }
 
@@ -106,11 +109,14 @@ impl Service {
         let user = (!access::administers(who)).then_some(who.identity.user.as_str());
         let tokens = self.daemon.store.tokens(user).await.map_err(failures::store)?;
         let missing = || ErrorBody::new(ErrorCode::NotFound, format!("there is no token {id}"));
-        if !tokens.iter().any(|token| token.id == id) {
-            return Err(missing());
-        }
+        let token = tokens.iter().find(|token| token.id == id).ok_or_else(missing)?;
         match self.daemon.store.revoke_token(id, now()).await.map_err(failures::store)? {
-            true => Ok(()),
+            true => {
+                if token.user != who.identity.user {
+                    self.note_act(who, format!("token {id} of {} revoked", token.user)).await;
+                }
+                Ok(())
+            }
             false => Err(missing()),
         }
     }

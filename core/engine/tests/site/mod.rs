@@ -17,8 +17,8 @@ use berth_engine::{
     Settings, Token,
 };
 use berth_model::{
-    Attempt, AttemptName, Command, Dependency, Grant, Identity, JobId, JobSpec, Resources, StateKind,
-    StopCause, Submission, UtcMs,
+    AccountKind, AccountTerms, Attempt, AttemptName, Command, Dependency, Grant, Identity, JobId, JobSpec,
+    Resources, StateKind, StopCause, Submission, UtcMs,
 };
 
 pub use self::{
@@ -141,6 +141,7 @@ impl Site {
                 }
                 self.answers.insert(token, answer);
             }
+            Effect::AccountSet { .. } => {}
             Effect::AskPlan(request) => self.inbox.push(self.policy.plan(*request)),
             Effect::Breach { words, .. } => {
                 self.breaches.push(words);
@@ -227,6 +228,18 @@ impl Site {
         let token = self.next_token;
         self.feed(Input::Command { token, command });
         self.answers.remove(&token).expect("a command is answered in its own step")
+    }
+
+    /// Sets an account over whatever version there is.
+    pub fn set_account(
+        &mut self,
+        kind: AccountKind,
+        name: &str,
+        terms: Option<AccountTerms>,
+    ) -> Result<Answer, Refusal> {
+        let version = self.store.terms.get(&(kind, name.to_owned())).map_or(0, |(version, _)| *version);
+        let (name, by) = (name.to_owned(), "root".to_owned());
+        self.command(Order::SetAccount { kind, name, by, version, terms: terms.map(Box::new) })
     }
 
     pub fn try_submit(&mut self, job: JobSpec) -> Result<JobId, Refusal> {

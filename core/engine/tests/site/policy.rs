@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_engine::{Input, PendingTold, Plan, PlanRequest, Start};
+use berth_engine::{AccountTold, Input, PendingTold, Plan, PlanRequest, Start, WhoseTold};
 use berth_model::{JobId, Resources};
 
 /// What the policy does with its next request.
@@ -30,6 +30,8 @@ pub struct Policy {
     pub running: BTreeMap<JobId, Resources>,
     placements: BTreeMap<u32, Vec<u32>>,
     names: u32,
+    /// What it was last told of each account.
+    pub accounts: BTreeMap<WhoseTold, AccountTold>,
     pub manner: Manner,
     /// How many plans it was asked for.
     pub asked: u64,
@@ -96,6 +98,7 @@ impl Policy {
             assert_eq!(told.first_name, self.names, "names come in order, without a gap");
             self.names += u32::try_from(told.names.len()).unwrap();
         }
+        self.accounts.extend(told.accounts.iter().map(|account| (account.whose, *account)));
         for placement in &told.placements {
             self.placements.insert(placement.id, placement.nodes.clone());
         }

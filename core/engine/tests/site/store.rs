@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::{AccountTerms, ArrayEnds, Change, LiveJob, QuotaSettings, Restored, StoredAccount};
-use berth_model::{AccountKind, Attempt, EventKind, JobId, JobState, Resources, StateKind, Used, UtcMs};
+use berth_engine::{ArrayEnds, Change, LiveJob, QuotaSettings, Restored, StoredAccount};
+use berth_model::{
+    AccountKind, AccountTerms, Attempt, EventKind, JobId, JobState, Resources, StateKind, Used, UtcMs,
+};
 
 #[derive(Default)]
 pub struct Stored {
@@ -12,7 +14,7 @@ pub struct Stored {
     pub history: Vec<(JobId, EventKind)>,
     /// What each account has used, by the hour.
     pub charged: BTreeMap<(AccountKind, String), BTreeMap<u64, Used>>,
-    pub terms: BTreeMap<(AccountKind, String), AccountTerms>,
+    pub terms: BTreeMap<(AccountKind, String), (u64, AccountTerms)>,
 }
 
 const HOUR_MS: u64 = 3_600_000;
@@ -35,6 +37,16 @@ impl Stored {
                 let whose = (kind, name);
                 let before = self.charged.entry(whose).or_default().insert(hour, used);
                 assert!(before.is_none_or(|before| before.jobs < used.jobs), "use only grows");
+            }
+            Change::Account { kind, name, version, terms } => {
+                let before = match terms {
+                    Some(terms) => self.terms.insert((kind, name), (version, *terms)),
+                    None => self.terms.remove(&(kind, name)),
+                };
+                assert!(
+                    before.is_none_or(|(before, _)| version == 0 || before < version),
+                    "versions only rise"
+                );
             }
             Change::NextId(next) => {
                 assert!(next > self.next_id, "numbers only rise");
@@ -105,7 +117,7 @@ impl Stored {
         let whose = |job: &&LiveJob| match kind {
             AccountKind::User => job.owner == name,
             AccountKind::Project => job.project == name,
-            AccountKind::Group => false,
+            AccountKind::Group | AccountKind::Member => false,
         };
         let active = |job: &&LiveJob| job.array.is_none() && job.moving.state.attempt().is_some();
         let most =
@@ -121,7 +133,8 @@ impl Stored {
         for (kind, name, usual) in
             whose.chain(projects.map(|name| (AccountKind::Project, name, &quotas.project)))
         {
-            let own = self.terms.get(&(kind, name.to_owned())).map(|terms| terms.limits).unwrap_or_default();
+            let own =
+                self.terms.get(&(kind, name.to_owned())).map(|(_, terms)| terms.limits).unwrap_or_default();
             let used = self.used_and_kept(kind, name, now, quotas.period_ms);
             let passed = own.or(usual).passed_by(&used);
             assert!(passed.is_none(), "{kind} {name} has used and keeps {used:?}, more than {passed:?}");
@@ -156,7 +169,7 @@ impl Stored {
         restored.accounts = whose
             .into_iter()
             .map(|whose| StoredAccount {
-                terms: self.terms.get(&whose).cloned().unwrap_or_default(),
+                terms: self.terms.get(&whose).cloned(),
                 hours: self
                     .charged
                     .get(&whose)

@@ -11,13 +11,12 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{HasSelf, Linker};
 
-pub(crate) use self::log::LogGate;
 pub use self::{
     accounts::{Account, Accounts, HostAccounts},
     key_value::{KeyValueStore, MemoryKeyValues},
     log::LogLine,
-    usage::{UsageSource, Used},
 };
+pub(crate) use self::{log::LogGate, usage::Accounts as ToldAccounts};
 use crate::{bindings::v0_1_0 as wit, instance::Guest};
 
 /// Something of the host that a policy may use.
@@ -30,7 +29,7 @@ pub enum Capability {
     KeyValue,
     /// The host's users and groups.
     Accounts,
-    /// What users and projects have used.
+    /// What is known of the accounts of users and projects.
     Usage,
 }
 
@@ -71,8 +70,8 @@ pub struct Grants {
     pub key_value: Option<Arc<dyn KeyValueStore>>,
     /// Users and groups.
     pub accounts: Option<Arc<dyn Accounts>>,
-    /// Usage.
-    pub usage: Option<Arc<dyn UsageSource>>,
+    /// What accounts have used; schedulers are told of it.
+    pub usage: bool,
     /// Where log lines go instead of Berth's log, for checks.
     pub log_to: Option<Arc<dyn Fn(LogLine) + Send + Sync>>,
 }
@@ -85,7 +84,7 @@ impl Grants {
             Capability::Log => self.log,
             Capability::KeyValue => self.key_value.is_some(),
             Capability::Accounts => self.accounts.is_some(),
-            Capability::Usage => self.usage.is_some(),
+            Capability::Usage => self.usage,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     Account, Accounts, Capability, Grants, LoadError, Loaded, LogLine, MemoryKeyValues, PolicyHost,
-    PolicyInfo, PolicyKind, PolicySource, PolicySpec, UsageSource, Used,
+    PolicyInfo, PolicyKind, PolicySource, PolicySpec,
 };
 
 /// How a policy is to be checked.
@@ -145,7 +145,7 @@ fn stand_ins(log: Arc<Mutex<Vec<LogLine>>>) -> Grants {
         log: true,
         key_value: Some(Arc::new(MemoryKeyValues::new(1 << 20))),
         accounts: Some(Arc::new(SampleAccounts)),
-        usage: Some(Arc::new(SampleUsage)),
+        usage: true,
         log_to: Some(Arc::new(move |line| log.lock().unwrap_or_else(PoisonError::into_inner).push(line))),
     }
 }
@@ -178,19 +178,5 @@ impl Accounts for SampleAccounts {
 
     fn group(&self, name: &str) -> Result<Option<u32>, String> {
         Ok((name == SAMPLE_USER.0).then_some(SAMPLE_USER.1))
-    }
-}
-
-/// Usage that differs from name to name.
-struct SampleUsage;
-
-impl UsageSource for SampleUsage {
-    fn of_user(&self, user: &str) -> Used {
-        let cpu_seconds = user.bytes().map(f64::from).sum();
-        Used { cpu_seconds, memory_gib_seconds: cpu_seconds * 2.0, jobs: 3 }
-    }
-
-    fn of_project(&self, project: &str) -> Used {
-        self.of_user(project)
     }
 }

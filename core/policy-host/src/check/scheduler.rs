@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use berth_engine::{
-    NodeId, NodeTold, PendingTold, PlacementTold, Plan, PlanRequest, Room, RunningTold, Told,
+    AccountTold, Faded, NodeId, NodeTold, PendingTold, PlacementTold, Plan, PlanRequest, Room, RunningTold,
+    Told, WhoseTold,
 };
-use berth_model::{JobId, Resources, UtcMs};
+use berth_model::{JobId, Resources, Used, UtcMs};
 
 use super::CheckReport;
 use crate::{
@@ -97,6 +98,24 @@ fn play(loaded: &Loaded) -> Result<Played, Fault> {
     Ok(played)
 }
 
+/// Accounts of the two users and the two projects, of which one of each has used more.
+fn sample_accounts() -> Vec<AccountTold> {
+    let account = |whose, hours: u64| AccountTold {
+        whose,
+        priority: 50,
+        shares: 1,
+        group: None,
+        used: Used::of(&Resources { cpu_millis: 2000, memory_bytes: 4 << 30, gpus: 0 }, hours * 3_600_000),
+        faded: Faded { jobs: 1.0, wall_s: 1800.0, cpu_s: 3600.0, memory_gib_s: 7200.0 },
+    };
+    vec![
+        account(WhoseTold::User(2), 1),
+        account(WhoseTold::User(3), 50),
+        account(WhoseTold::Project(4), 1),
+        account(WhoseTold::Project(5), 50),
+    ]
+}
+
 /// A cluster in which time passes with the rounds.
 struct Cluster {
     nodes: Vec<NodeTold>,
@@ -139,6 +158,7 @@ impl Cluster {
             full: true,
             first_name: 0,
             names: NAMES.map(str::to_owned).to_vec(),
+            accounts: sample_accounts(),
             nodes: self.nodes.clone(),
             placements: self.placements.clone(),
             pending: self.pending.values().copied().collect(),

@@ -43,6 +43,7 @@ impl Session {
 
     /// Tells what changed, and compares the counts.
     pub(crate) fn tell(&mut self, told: &Told, pending_known: u64) -> Result<(), Fault> {
+        self.instance.hear_accounts(&told.accounts);
         self.tell_names(told)?;
         self.chunks(&told.nodes, |guest, store, nodes: &[wit::Node]| guest.call_nodes(store, nodes))?;
         self.chunks(&told.placements, |guest, store, placements: &[wit::Placement]| {

@@ -1,5 +1,6 @@
 //! The routes, one file per resource, and the description of them all.
 
+mod accounts;
 mod attach;
 mod events;
 mod files;
@@ -134,6 +135,9 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(nodes::list))
         .routes(routes!(usage::list))
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::one, accounts::set, accounts::remove))
+        .routes(routes!(accounts::acts))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::reload))
         .routes(routes!(plugins::check))

@@ -45,6 +45,15 @@ fn sample(operation: &str) -> (&'static str, &'static str, Value) {
         "events" => ("/v1/events", "200", Value::Null),
         "nodes" => ("/v1/nodes", "200", Value::Null),
         "usage" => ("/v1/usage?by=project&since=2024-01-01T00:00:00Z", "200", Value::Null),
+        "accounts" => ("/v1/accounts/project", "200", Value::Null),
+        "account" => ("/v1/accounts/project/rna", "200", Value::Null),
+        "set_account" => (
+            "/v1/accounts/project/rna",
+            "200",
+            json!({"version": 0, "settings": {"members": ["ann"], "limits": {"jobs": "7"}}}),
+        ),
+        "drop_account" => ("/v1/accounts/project/rna?version=3", "204", Value::Null),
+        "acts" => ("/v1/acts?limit=5", "200", Value::Null),
         "plugins" => ("/v1/plugins", "200", Value::Null),
         "reload" => ("/v1/plugins/fifo/reload", "200", Value::Null),
         "check" => ("/v1/plugins/check", "200", Value::Null),
@@ -213,6 +222,15 @@ async fn the_client_reaches_every_route() {
         "user 2024-01-01T00:00:00+01:00"
     );
     assert_eq!(client.usage("project", None).await.unwrap()[0].name, "project ");
+    assert_eq!(client.accounts("user").await.unwrap()[0].name, "a b/c%");
+    assert_eq!(client.account("member", "rna/ann").await.unwrap().name, "rna/ann");
+    let settings = AccountSettings { priority: 7, ..AccountSettings::default() };
+    let wanted = SetAccount { version: 3, settings: settings.clone() };
+    let row = client.set_account("project", "rna", &wanted).await.unwrap();
+    assert_eq!((row.version, row.settings), (4, settings));
+    client.drop_account("project", "rna", 3).await.unwrap();
+    assert_eq!(client.drop_account("project", "rna", 2).await.unwrap_err().code(), Some(ErrorCode::Conflict));
+    assert_eq!(client.acts(9).await.unwrap()[0].seq, 9);
     assert_eq!(client.plugins().await.unwrap().len(), 1);
     assert_eq!(client.reload("a b/c%").await.unwrap().name, "a b/c%");
     assert_eq!(client.check(vec![0; 5]).await.unwrap().findings[0].text, "5 bytes");

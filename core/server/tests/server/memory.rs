@@ -376,6 +376,36 @@ impl Backend for Memory {
         Ok(vec![UsageRow { name: format!("{by} {}", since.unwrap_or_default()), ..UsageRow::default() }])
     }
 
+    async fn accounts(&self, who: &Caller, kind: String) -> Result<Vec<AccountRow>, ErrorBody> {
+        Ok(vec![self.account(who, kind, "a b/c%".into()).await?])
+    }
+
+    async fn account(&self, _: &Caller, kind: String, name: String) -> Result<AccountRow, ErrorBody> {
+        Ok(AccountRow { kind, name, version: 3, ..AccountRow::default() })
+    }
+
+    async fn set_account(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        wanted: SetAccount,
+    ) -> Result<AccountRow, ErrorBody> {
+        let row = self.account(who, kind, name).await?;
+        Ok(AccountRow { version: wanted.version + 1, settings: wanted.settings, ..row })
+    }
+
+    async fn drop_account(&self, _: &Caller, _: String, _: String, version: u64) -> Result<(), ErrorBody> {
+        match version {
+            3 => Ok(()),
+            _ => Err(ErrorBody::new(ErrorCode::Conflict, "it is at version 3")),
+        }
+    }
+
+    async fn acts(&self, _: &Caller, limit: u32) -> Result<Vec<ActRow>, ErrorBody> {
+        Ok(vec![ActRow { seq: u64::from(limit), at: AT.into(), by: "root".into(), what: "nothing".into() }])
+    }
+
     async fn plugins(&self, who: &Caller) -> Result<Vec<PluginRow>, ErrorBody> {
         Ok(vec![self.reload(who, "fifo".into()).await?])
     }

@@ -1,9 +1,9 @@
-//! What users, projects and groups have used.
+//! What users, projects and groups have used, and what was set of them.
 
 use std::collections::BTreeMap;
 
-use berth_engine::{AccountTerms, StoredAccount};
-use berth_model::{AccountKind, Used};
+use berth_engine::StoredAccount;
+use berth_model::{AccountKind, AccountTerms, Used};
 use rusqlite::Connection;
 
 use super::{
@@ -14,17 +14,23 @@ use super::{
 /// No period that quotas hold for is longer.
 const MOST_HOURS: u64 = 366 * 24;
 
+/// Use that no quota can count any more goes, once at each start.
+pub(super) fn forget_old(connection: &Connection) -> Result<(), Fault> {
+    connection.execute(
+        "DELETE FROM usage_hours WHERE hour < (SELECT max(hour) FROM usage_hours) - ?1",
+        [signed(MOST_HOURS)],
+    )?;
+    Ok(())
+}
+
 /// What the engine begins with.
 pub(super) fn restore(connection: &Connection) -> Result<Vec<StoredAccount>, Fault> {
-    let latest: Option<i64> =
-        connection.query_row("SELECT max(hour) FROM usage_hours", [], |row| row.get(0))?;
-    let since = latest.map_or(0, i64::cast_unsigned).saturating_sub(MOST_HOURS);
     let mut statement = connection.prepare(
         "SELECT kind, name, hour, jobs, wall_ms, cpu_ms, memory_mib_ms, cpu_millis, memory_mib \
-         FROM usage_hours WHERE hour >= ?1 ORDER BY kind, name, hour",
+         FROM usage_hours ORDER BY kind, name, hour",
     )?;
-    let mut rows = statement.query([signed(since)])?;
-    let mut all: BTreeMap<(AccountKind, String), Vec<(u64, Used)>> = BTreeMap::new();
+    let mut rows = statement.query([])?;
+    let mut all: BTreeMap<(AccountKind, String), StoredAccount> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let mut columns = Columns::from(row, 0);
         let whose = (kind(columns.get()?)?, columns.get()?);
@@ -37,10 +43,34 @@ pub(super) fn restore(connection: &Connection) -> Result<Vec<StoredAccount>, Fau
             cpu_millis: columns.unsigned()?,
             memory_mib: columns.unsigned()?,
         };
-        all.entry(whose).or_default().push((hour, used));
+        entry(&mut all, whose).hours.push((hour, used));
     }
-    let account = |((kind, name), hours)| StoredAccount { kind, name, terms: AccountTerms::default(), hours };
-    Ok(all.into_iter().map(account).collect())
+    restore_terms(connection, &mut all)?;
+    Ok(all.into_values().collect())
+}
+
+fn entry(
+    all: &mut BTreeMap<(AccountKind, String), StoredAccount>,
+    (kind, name): (AccountKind, String),
+) -> &mut StoredAccount {
+    all.entry((kind, name.clone())).or_insert(StoredAccount { kind, name, terms: None, hours: Vec::new() })
+}
+
+fn restore_terms(
+    connection: &Connection,
+    all: &mut BTreeMap<(AccountKind, String), StoredAccount>,
+) -> Result<(), Fault> {
+    let mut statement = connection.prepare("SELECT kind, name, version, terms FROM accounts")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::from(row, 0);
+        let whose = (kind(columns.get()?)?, columns.get()?);
+        let version = columns.unsigned()?;
+        let terms: String = columns.get()?;
+        let terms: AccountTerms = serde_json::from_str(&terms)?;
+        entry(all, whose).terms = Some((version, terms));
+    }
+    Ok(())
 }
 
 fn kind(number: u8) -> Result<AccountKind, Fault> {

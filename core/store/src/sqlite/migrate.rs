@@ -9,8 +9,11 @@ use crate::StoreError;
 
 /// The schema's history: the step at place N makes version N + 1 of version N. Steps that were released
 /// never change.
-pub(super) const STEPS: &[&str] =
-    &[include_str!("../migrations/0001_initial.sql"), include_str!("../migrations/0002_usage_by_hour.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_usage_by_hour.sql"),
+    include_str!("../migrations/0003_accounts.sql"),
+];
 
 /// Brings a database to the newest schema, each step in a transaction of its own.
 pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), Fault> {

@@ -60,6 +60,7 @@ pub(super) fn open_writer(
     }
     migrate(&mut connection, path, STEPS)?;
     claim(&connection, path, cluster)?;
+    super::accounts::forget_old(&connection)?;
     ownership.set_in_use(true)?;
     Ok(connection)
 }

@@ -1,7 +1,7 @@
 //! One batch, one transaction: on the writer's thread, with statements prepared once.
 
 use berth_engine::{Change, LiveJob, Moving};
-use berth_model::{AccountKind, JobEventRecord, JobId, Submission, Used};
+use berth_model::{AccountKind, AccountTerms, JobEventRecord, JobId, Submission, Used};
 use rusqlite::{
     Connection, Statement, ToSql, params,
     types::{ToSqlOutput, ValueRef},
@@ -36,6 +36,8 @@ pub(super) struct Statements<'c> {
     next_id: Statement<'c>,
     token_used: Statement<'c>,
     charge: Statement<'c>,
+    set_account: Statement<'c>,
+    drop_account: Statement<'c>,
 }
 
 /// The writer: its statements, and what it counts.
@@ -85,6 +87,10 @@ impl<'c> Writer<'c> {
                 "INSERT OR REPLACE INTO usage_hours (kind, name, hour, jobs, wall_ms, cpu_ms, memory_mib_ms, \
                  cpu_millis, memory_mib) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
+            set_account: prepare(
+                "INSERT OR REPLACE INTO accounts (kind, name, version, terms) VALUES (?1, ?2, ?3, ?4)",
+            )?,
+            drop_account: prepare("DELETE FROM accounts WHERE kind = ?1 AND name = ?2")?,
         };
         Ok(Self { connection, statements, next_event: last.cast_unsigned() + 1, text: Vec::new() })
     }
@@ -152,6 +158,9 @@ impl<'c> Writer<'c> {
                 Change::Charged { kind, name, hour, used } => {
                     charges.insert((*kind, name.as_str(), *hour), used);
                 }
+                Change::Account { kind, name, version, terms } => {
+                    self.set_account(*kind, name, *version, terms.as_deref())?;
+                }
                 Change::NextId(id) => next_id = Some(*id),
             }
         }
@@ -165,6 +174,25 @@ impl<'c> Writer<'c> {
             self.statements.token_used.execute([signed(*id), signed(at.0)])?;
         }
         Ok(next_event)
+    }
+
+    fn set_account(
+        &mut self,
+        kind: AccountKind,
+        name: &str,
+        version: u64,
+        terms: Option<&AccountTerms>,
+    ) -> Result<(), Fault> {
+        match terms {
+            Some(terms) => {
+                let terms = serde_json::to_string(terms)?;
+                self.statements.set_account.execute(params![kind as u8, name, signed(version), terms])?;
+            }
+            None => {
+                self.statements.drop_account.execute(params![kind as u8, name])?;
+            }
+        }
+        Ok(())
     }
 
     fn add_job(&mut self, job: &LiveJob, now: &Moving) -> Result<(), Fault> {
@@ -279,7 +307,7 @@ fn last_words(changes: &[Change]) -> FxHashMap<JobId, &Moving> {
             Change::Added { job, .. } => last.insert(job.id, &job.moving),
             Change::TaskAdded { task } => last.insert(task.id, &task.moving),
             Change::Updated { job, now } => last.insert(*job, &**now),
-            Change::Event(_) | Change::Charged { .. } | Change::NextId(_) => None,
+            Change::Event(_) | Change::Charged { .. } | Change::Account { .. } | Change::NextId(_) => None,
         };
     }
     last

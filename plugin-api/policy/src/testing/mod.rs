@@ -17,11 +17,14 @@
 //! assert_eq!(host.turn(0).unwrap().jobs(), [2, 3, 1]);
 //! ```
 
+mod accounts;
 mod books;
 mod build;
 mod host;
 
+pub(crate) use self::accounts::standings;
 pub use self::{
+    accounts::{set_accounts, usual_standing},
     books::Breach,
     build::{JobBuilder, job, node},
     host::{Host, Started},

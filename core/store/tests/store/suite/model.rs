@@ -1,9 +1,11 @@
 //! A store as simple as can be: everything in maps, every answer by looking at all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::{AccountTerms, ArrayEnds, Change, LiveJob, Restored, StoredAccount};
-use berth_model::{AccountKind, Hold, JobEventRecord, JobId, JobState, StateKind, Submission, Used, UtcMs};
+use berth_engine::{ArrayEnds, Change, LiveJob, Restored, StoredAccount};
+use berth_model::{
+    AccountKind, AccountTerms, Hold, JobEventRecord, JobId, JobState, StateKind, Submission, Used, UtcMs,
+};
 use berth_store::{JobRow, ListQuery, StoredEvent, UsageBy, UsageRow};
 
 #[derive(Default)]
@@ -13,6 +15,7 @@ pub struct Model {
     pub events: Vec<JobEventRecord>,
     pub next_id: Option<JobId>,
     pub charged: BTreeMap<(AccountKind, String), BTreeMap<u64, Used>>,
+    pub terms: BTreeMap<(AccountKind, String), (u64, AccountTerms)>,
 }
 
 impl Model {
@@ -39,6 +42,13 @@ impl Model {
             Change::NextId(id) => self.next_id = Some(*id),
             Change::Charged { kind, name, hour, used } => {
                 self.charged.entry((*kind, name.clone())).or_default().insert(*hour, *used);
+            }
+            Change::Account { kind, name, version, terms } => {
+                let whose = (*kind, name.clone());
+                match terms {
+                    Some(terms) => self.terms.insert(whose, (*version, (**terms).clone())),
+                    None => self.terms.remove(&whose),
+                };
             }
         }
     }
@@ -70,13 +80,14 @@ impl Model {
     }
 
     fn accounts(&self) -> Vec<StoredAccount> {
-        let account = |((kind, name), hours): (&(AccountKind, String), &BTreeMap<u64, Used>)| StoredAccount {
-            kind: *kind,
-            name: name.clone(),
-            terms: AccountTerms::default(),
-            hours: hours.iter().map(|(&hour, &used)| (hour, used)).collect(),
+        let whose: BTreeSet<_> = self.charged.keys().chain(self.terms.keys()).collect();
+        let account = |whose: &(AccountKind, String)| StoredAccount {
+            kind: whose.0,
+            name: whose.1.clone(),
+            terms: self.terms.get(whose).cloned(),
+            hours: self.charged.get(whose).into_iter().flatten().map(|(&hour, &used)| (hour, used)).collect(),
         };
-        self.charged.iter().map(account).collect()
+        whose.into_iter().map(account).collect()
     }
 
     pub fn restored(&self) -> Restored {

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use berth_engine::{Change, LiveJob, Moving};
 use berth_model::{
-    AccountKind, ArrayRange, Attempt, Dependency, DependencyKind, End, EventKind, Exit, FailCause, Hold,
-    Holds, JobEventRecord, JobId, JobState, Resources, StateKind, StopCause, Used, UtcMs,
+    AccountKind, AccountTerms, ArrayRange, Attempt, Dependency, DependencyKind, End, EventKind, Exit,
+    FailCause, Hold, Holds, JobEventRecord, JobId, JobState, Limits, Resources, StateKind, StopCause, Used,
+    UtcMs,
 };
 use berth_store::{Batch, ListQuery, Store, TaskQuery, UsageBy};
 use proptest::{collection, option, prelude::*, sample};
@@ -23,6 +24,7 @@ enum Deed {
     Update(sample::Index, Box<Moving>),
     Record(sample::Index, EventKind),
     Charge { kind: AccountKind, name: String, hour: u64, used: Used },
+    SetAccount { kind: AccountKind, name: String, version: u64, terms: Option<Box<AccountTerms>> },
 }
 
 fn charge() -> impl Strategy<Value = Deed> {
@@ -37,6 +39,29 @@ fn charge() -> impl Strategy<Value = Deed> {
         });
     (sample::select(&AccountKind::ALL[..]), words(), 490_000u64..490_003, used)
         .prop_map(|(kind, name, hour, used)| Deed::Charge { kind, name, hour, used })
+}
+
+/// Few names, so that accounts are set anew and taken away, and are some of those that are charged.
+fn account() -> impl Strategy<Value = Deed> {
+    let terms =
+        (words(), any::<u8>(), any::<u32>(), option::of(any::<u64>()), any::<bool>(), option::of(words()));
+    let terms = (terms, collection::btree_set(words(), 0..3)).prop_map(
+        |((about, priority, shares, jobs, barred, group), members)| {
+            let limits = Limits { jobs, ..Limits::default() };
+            Box::new(AccountTerms {
+                about,
+                priority,
+                shares,
+                limits,
+                barred,
+                group,
+                members,
+                shared: !barred,
+            })
+        },
+    );
+    (sample::select(&AccountKind::ALL[..]), "[ab]?", any::<u64>(), option::weighted(0.8, terms))
+        .prop_map(|(kind, name, version, terms)| Deed::SetAccount { kind, name, version, terms })
 }
 
 fn words() -> impl Strategy<Value = String> {
@@ -201,6 +226,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (index(), moving()).prop_map(|(job, now)| Deed::Update(job, Box::new(now))),
         2 => (index(), kind).prop_map(|(job, kind)| Deed::Record(job, kind)),
         1 => charge(),
+        1 => account(),
     ]
 }
 
@@ -265,6 +291,9 @@ fn become_change(deed: Deed, model: &mut Model) -> Vec<Change> {
             any_job(index, model).map(|job| Change::Updated { job, now }).into_iter().collect()
         }
         Deed::Charge { kind, name, hour, used } => vec![Change::Charged { kind, name, hour, used }],
+        Deed::SetAccount { kind, name, version, terms } => {
+            vec![Change::Account { kind, name, version, terms }]
+        }
         Deed::Record(index, kind) => any_job(index, model)
             .map(|job| Change::Event(JobEventRecord { job, at: UtcMs(7), kind }))
             .into_iter()

@@ -1,0 +1,113 @@
+//! Accounts of users, projects and groups: what was set of them, and what they have used.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What an administrator sets of an account. What is left out is as it is for everybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccountSettings {
+    /// What it is, for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub about: String,
+    /// From 0 to 100; 50 is usual.
+    pub priority: u8,
+    /// Its part of the site beside its siblings; 1 is usual.
+    pub shares: u32,
+    /// Bounds in place of the usual ones, as people write them: `cpu-time` = `100h`. Others are `wall-time`,
+    /// `memory-time`, `cpus`, `memory`, `jobs`, and for users `pending`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, String>,
+    /// Takes no new jobs.
+    pub barred: bool,
+    /// Of a project: the group that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Of a project: the users who may submit to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// Of a project: members see and control each other's jobs in it.
+    pub shared: bool,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self {
+            about: String::new(),
+            priority: 50,
+            shares: 1,
+            limits: BTreeMap::new(),
+            barred: false,
+            group: None,
+            members: Vec::new(),
+            shared: false,
+        }
+    }
+}
+
+/// An account that is to be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetAccount {
+    /// The version that this replaces, as it was read; 0 for an account of which nothing is set. Where somebody
+    /// else has been faster, it is refused as a conflict.
+    pub version: u64,
+    /// All of it.
+    pub settings: AccountSettings,
+}
+
+/// Use, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct AccountUse {
+    /// Executions.
+    pub jobs: f64,
+    /// Time that they ran.
+    pub wall_ms: f64,
+    /// CPUs times the time that they were kept, in core-milliseconds.
+    pub cpu_ms: f64,
+    /// Memory times that time, in mebibyte-milliseconds.
+    pub memory_mib_ms: f64,
+}
+
+/// What is known of an account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct AccountRow {
+    /// `user`, `project`, `group`, or `member` for what one user has used in one project.
+    pub kind: String,
+    /// Its name; `PROJECT/USER` for a member.
+    pub name: String,
+    /// Of what was set; 0 where nothing is.
+    pub version: u64,
+    /// What was set, or what holds for everybody.
+    pub settings: AccountSettings,
+    /// The bounds that hold, the site's usual ones among them.
+    pub bounds: BTreeMap<String, String>,
+    /// The time within which use counts against them.
+    pub period_ms: u64,
+    /// What was used within it.
+    pub used: AccountUse,
+    /// The most that running jobs can still use.
+    pub kept: AccountUse,
+    /// All that was ever used, of which half counts after each half-life.
+    pub faded: AccountUse,
+    /// Jobs and tasks that wait; of a user only.
+    pub waits: u64,
+}
+
+/// Something that an administrator did and that concerns no single job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct ActRow {
+    /// Its number in the history.
+    pub seq: u64,
+    /// When.
+    pub at: String,
+    /// Who.
+    pub by: String,
+    /// In words.
+    pub what: String,
+}

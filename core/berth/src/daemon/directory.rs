@@ -1,0 +1,74 @@
+//! Who belongs to which project: what the service asks when somebody wants to see another's job.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use berth_engine::StoredAccount;
+use berth_model::{AccountKind, AccountTerms};
+
+/// The projects as administrators have set them. Follows the engine, once that is durable.
+#[derive(Debug, Default)]
+pub struct Directory {
+    projects: RwLock<HashMap<String, Arc<AccountTerms>>>,
+}
+
+impl Directory {
+    /// What is stored.
+    pub fn new(stored: &[StoredAccount]) -> Self {
+        let directory = Self::default();
+        for account in stored {
+            let terms = account.terms.as_ref().map(|(_, terms)| terms.clone());
+            directory.set(account.kind, &account.name, terms);
+        }
+        directory
+    }
+
+    /// An account was set, or taken away.
+    pub fn set(&self, kind: AccountKind, name: &str, terms: Option<AccountTerms>) {
+        if kind != AccountKind::Project {
+            return;
+        }
+        let mut projects = self.projects.write().unwrap_or_else(PoisonError::into_inner);
+        match terms {
+            Some(terms) => projects.insert(name.to_owned(), Arc::new(terms)),
+            None => projects.remove(name),
+        };
+    }
+
+    fn project(&self, name: &str) -> Option<Arc<AccountTerms>> {
+        self.projects.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Whether a user is a member of a project.
+    pub fn is_member(&self, project: &str, user: &str) -> bool {
+        self.project(project).is_some_and(|terms| terms.members.contains(user))
+    }
+
+    /// Whether a user is a member of a project whose members see and control each other's jobs.
+    pub fn shares(&self, project: &str, user: &str) -> bool {
+        self.project(project).is_some_and(|terms| terms.shared && terms.members.contains(user))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_members_of_a_shared_project_share_its_jobs() {
+        let directory = Directory::default();
+        let terms =
+            |shared| AccountTerms { members: ["ann".into()].into(), shared, ..AccountTerms::default() };
+        directory.set(AccountKind::Project, "open", Some(terms(true)));
+        directory.set(AccountKind::Project, "closed", Some(terms(false)));
+        directory.set(AccountKind::Group, "group", Some(terms(true)));
+        let shares = ["open", "closed", "group", "none"].map(|project| directory.shares(project, "ann"));
+        assert_eq!(shares, [true, false, false, false]);
+        assert!(!directory.shares("open", "bob"));
+        assert!(directory.is_member("closed", "ann"));
+        directory.set(AccountKind::Project, "open", None);
+        assert!(!directory.shares("open", "ann"));
+    }
+}
