@@ -77,6 +77,14 @@ macro_rules! export_order {
     };
 }
 
+/// Makes a component of a type that implements [`Rank`](crate::Rank).
+#[macro_export]
+macro_rules! export_rank {
+    ($rank:ty) => {
+        $crate::export_scheduler!($crate::Ranked<$rank>);
+    };
+}
+
 /// Makes a component of a type that implements [`Scheduler`](crate::Scheduler).
 #[macro_export]
 macro_rules! export_scheduler {

@@ -34,14 +34,17 @@ mod export;
 pub mod network;
 pub mod order;
 pub mod queue;
+pub mod rank;
 mod resources;
 pub mod scheduler;
 mod settings;
 mod slab;
 pub mod space;
 pub mod standing;
+pub mod table;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod walk;
 pub mod watcher;
 
 pub use auth::Auth;
@@ -57,7 +60,9 @@ pub use export::Held;
 pub use network::Network;
 pub use order::{Order, Ordered};
 pub use queue::OrderedQueue;
+pub use rank::{Rank, Ranked};
 pub use scheduler::{NodeRoom, PendingJob, Plan, RunningJob, Scheduler};
 pub use settings::{Settings, bad_settings};
 pub use space::Space;
+pub use table::JobTable;
 pub use watcher::Watcher;

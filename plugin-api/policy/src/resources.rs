@@ -39,6 +39,13 @@ impl Resources {
         free.gpus = free.gpus.saturating_sub(self.gpus.saturating_mul(times));
     }
 
+    /// Gives this much back to `free`.
+    pub fn give_to(&self, free: &mut Self) {
+        free.cpu_millis = free.cpu_millis.saturating_add(self.cpu_millis);
+        free.memory_bytes = free.memory_bytes.saturating_add(self.memory_bytes);
+        free.gpus = free.gpus.saturating_add(self.gpus);
+    }
+
     /// Of each resource the larger amount.
     #[must_use]
     pub fn max(&self, other: &Self) -> Self {

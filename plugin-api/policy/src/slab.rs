@@ -26,6 +26,11 @@ impl<T: Copy> Slab<T> {
         self.pages.get_mut(number as usize / PAGE)?.get_mut(number as usize % PAGE)
     }
 
+    /// All places, those of numbers that were given back among them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten()
+    }
+
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         if let Some(number) = self.free.pop() {
             if let Some(place) = self.get_mut(number) {
