@@ -274,3 +274,34 @@ async fn fifo_starts_jobs_as_they_came_and_priority_the_more_urgent_first() {
     assert_eq!(order_under("fifo").await, "0 -5 5 0 ");
     assert_eq!(order_under("priority").await, "5 0 0 -5 ");
 }
+
+#[tokio::test]
+async fn backfill_lets_small_jobs_go_before_their_turn_and_tells_by_when_the_first_one_starts() {
+    let berth = Berth::with(|setup| {
+        setup.cpus = 2;
+        setup.more = "[scheduler]\npolicy = \"backfill\"\n".to_owned();
+    })
+    .await;
+    let go = berth.path("go");
+    let shaped = |line: &str, cpus: &str, time: Option<&str>| berth_api::Submit {
+        cpus: Some(cpus.to_owned()),
+        time: time.map(str::to_owned),
+        ..sh(line)
+    };
+    let wait = format!("while [ ! -e {} ]; do sleep 0.02; done", go.display());
+    let running = berth.submit_job(shaped(&wait, "1", Some("1h"))).await;
+    berth.wait_for(running, "running").await;
+    let first = berth.submit_job(shaped("true", "2", Some("10m"))).await;
+    let endless = berth.submit_job(shaped("true", "1", None)).await;
+    let small = berth.submit_job(shaped("true", "1", Some("20m"))).await;
+    berth.succeeds(small).await;
+    let why = berth.why(first).await;
+    assert!(why.expected_start.is_some(), "{why:#?}");
+    assert!(why.reasons.iter().any(|reason| reason.text.ends_with("at the latest")), "{why:#?}");
+    let why = berth.why(endless).await;
+    let delays = format!("job {first} comes first and starts by ");
+    assert!(why.reasons.iter().any(|reason| reason.text.contains(&delays)), "{why:#?}");
+    fs::write(go, "").unwrap();
+    berth.succeeds(first).await;
+    berth.succeeds(endless).await;
+}

@@ -26,6 +26,7 @@ macro_rules! shipped {
 shipped![
     Scheduler "fifo" "fifo",
     Scheduler "priority" "priority",
+    Scheduler "backfill" "backfill",
     Auth "local" "local",
     Watcher "max-lifespan" "max-lifespan",
     Network "bridge" "bridge",

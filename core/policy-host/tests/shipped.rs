@@ -52,7 +52,21 @@ fn every_shipped_policy_passes_the_check() {
         }
     }
     checked.sort();
-    assert_eq!(checked, ["bridge", "fifo", "local", "max-lifespan", "priority"]);
+    assert_eq!(checked, ["backfill", "bridge", "fifo", "local", "max-lifespan", "priority"]);
+}
+
+#[test]
+fn shipped_schedulers_pass_the_check_with_their_other_settings_too() {
+    let modes =
+        [("mode", "conservative"), ("order", "priority"), ("default-time-limit", "1h"), ("depth", "1")];
+    let orders = ["sjf", "wfp3", "unicep", "f1"].map(|order| ("order", order));
+    let backfills = modes.map(|setting| ("backfill", setting));
+    for (name, (key, value)) in backfills.into_iter().chain(orders.map(|setting| ("priority", setting))) {
+        let bytes = fs::read(PathBuf::from(SHIPPED).join(name).with_extension("wasm")).unwrap();
+        let settings = vec![(key.to_owned(), value.to_owned())];
+        let report = host().check(name, &bytes, &CheckSettings { settings, ..CheckSettings::default() });
+        assert!(report.passed(), "{name} with {key} = {value}: {:#?}", report.findings);
+    }
 }
 
 #[test]
