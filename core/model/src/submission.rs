@@ -20,8 +20,15 @@ pub struct Mount {
 /// The network that a job is attached to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAttachment {
-    /// The back end's network, by name.
+    /// The network, by name; empty for the executor's usual one.
     pub network: String,
+    /// It is Berth's: made by the executor for the first job that needs it, kept apart from all others, and removed
+    /// with the last. The executor makes its back end's name of this one.
+    #[serde(default)]
+    pub on_demand: bool,
+    /// Such a network leads nowhere but to the jobs in it.
+    #[serde(default)]
+    pub internal: bool,
     /// Host port for each published port: `(job, host)`.
     pub ports: Vec<(u16, u16)>,
 }

@@ -199,7 +199,7 @@ pub(crate) fn fits(
 impl From<wit::Attachment> for NetworkAttachment {
     fn from(attachment: wit::Attachment) -> Self {
         let ports = attachment.ports.into_iter().map(|port| (port.job, port.host)).collect();
-        Self { network: attachment.network, ports }
+        Self { network: attachment.network, ports, ..Self::default() }
     }
 }
 

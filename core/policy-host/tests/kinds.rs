@@ -236,7 +236,7 @@ fn wants(job: u64, ports: &[u16]) -> NetworkRequest {
 }
 
 fn given(ports: &[(u16, u16)]) -> NetworkAttachment {
-    NetworkAttachment { network: "small".into(), ports: ports.to_vec() }
+    NetworkAttachment { network: "small".into(), ports: ports.to_vec(), ..NetworkAttachment::default() }
 }
 
 #[tokio::test]

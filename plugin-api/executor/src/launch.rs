@@ -40,7 +40,8 @@ pub struct LaunchSpec {
     pub mounts: Vec<Mount>,
     /// Ports of the job to be published.
     pub ports: Vec<u16>,
-    /// The network, as the network policy decided.
+    /// The network, as the network policy decided. Who cannot make a network that is wanted on demand, and keep it
+    /// apart from all others, refuses the job.
     pub network: Option<NetworkAttachment>,
     /// Local scratch space in bytes; 0 for none.
     pub scratch_bytes: u64,

@@ -9,7 +9,11 @@ use berth_executor_api::{AttemptName, AttemptReport, AttemptState, UtcMs, files:
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{facts::Facts, notes::Note, shares::Shares};
+use crate::{
+    facts::{Facts, OnDemand},
+    notes::Note,
+    shares::Shares,
+};
 
 /// Something that whoever tends an attempt should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +108,16 @@ impl Books {
         }
         self.entries.insert(attempt.clone(), entry);
         Reins { nudges, life }
+    }
+
+    /// The networks that attempts need which were made for them.
+    pub fn networks(&self) -> impl Iterator<Item = &OnDemand> {
+        self.entries.values().filter_map(|entry| entry.facts.network.as_ref())
+    }
+
+    /// Whether an attempt needs the network of this name.
+    pub fn needs_network(&self, name: &str) -> bool {
+        self.networks().any(|network| network.name == name)
     }
 
     /// Takes note of a report; what says nothing new, or comes after the end, is not told.

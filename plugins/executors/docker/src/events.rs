@@ -15,6 +15,7 @@ use crate::{
     adopt,
     books::{Died, Nudge},
     launching::cores_of,
+    networks,
     shared::{Reach, Shared},
 };
 
@@ -70,11 +71,14 @@ async fn connect(shared: &Arc<Shared>) -> Result<(Docker, EngineInfo), ExecutorE
 /// It answers. What was missed meanwhile is looked at by those who tend the attempts.
 fn back(shared: &Arc<Shared>, info: &EngineInfo, seen_at: UtcMs) {
     let before = shared.reach.send_replace(Reach::Synced(Arc::new(info.clone())));
-    let networks = Arc::clone(shared);
+    let own = Arc::clone(shared);
     shared.spawn(shared.life.clone(), async move {
-        networks.networks.missed().await;
-        if let Err(error) = networks.networks.make_all(&networks.engine).await {
+        own.networks.missed().await;
+        if let Err(error) = own.networks.make_all(&own.engine).await {
             tracing::warn!(error = %error, "Berth's networks cannot be made");
+        }
+        if let Err(error) = networks::sweep(&own).await {
+            tracing::warn!(error = %error, "networks that nobody needs cannot be removed");
         }
     });
     if matches!(before, Reach::Away { .. }) {

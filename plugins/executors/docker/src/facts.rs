@@ -43,6 +43,28 @@ pub(crate) struct Facts {
     /// Its control groups lie in one of its own, whose counts outlive the container.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counted: bool,
+    /// The network that was made for it and others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<OnDemand>,
+}
+
+/// A network that is made when an attempt needs it, and goes with the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OnDemand {
+    /// By the policy's name.
+    pub name: String,
+    /// It leads nowhere but to the attempts in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub internal: bool,
+}
+
+impl OnDemand {
+    /// The one that an attempt needs, if it does.
+    pub fn of(launch: &Launch, options: &Extensions) -> Option<Self> {
+        let attachment = launch.spec.network.as_ref()?;
+        let wanted = attachment.on_demand && options.net.is_none();
+        wanted.then(|| Self { name: attachment.network.clone(), internal: attachment.internal })
+    }
 }
 
 impl Facts {
@@ -62,6 +84,7 @@ impl Facts {
             by_signal: options.suspend == Suspend::Signal,
             scratch: launch.spec.scratch_bytes > 0,
             counted: false,
+            network: OnDemand::of(launch, options),
         }
     }
 
@@ -81,6 +104,7 @@ impl Facts {
             by_signal: false,
             scratch: false,
             counted: false,
+            network: None,
         }
     }
 

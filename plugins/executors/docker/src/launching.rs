@@ -286,7 +286,11 @@ async fn create(
         Ok(network) => network,
         Err(words) => return Made::Never(words),
     };
-    if let Err(error) = shared.networks.ensure(&shared.engine, &network).await {
+    let there = match &taken.facts.network {
+        Some(wanted) => shared.networks.ensure_on_demand(&shared.engine, wanted).await,
+        None => shared.networks.ensure(&shared.engine, &network).await,
+    };
+    if let Err(error) = there {
         return after(shared, &error, tries, &format!("network {network}")).await;
     }
     let mut facts = Facts { digest: Some(got.digest.clone()), ..(*taken.facts).clone() };

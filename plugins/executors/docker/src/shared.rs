@@ -22,7 +22,7 @@ use crate::{
     config::DockerConfig,
     convert,
     images::Images,
-    networks::Networks,
+    networks::{self, Networks},
     notes::{Note, Notes},
     reports::Reports,
     usage::Counters,
@@ -161,17 +161,22 @@ impl Shared {
     }
 
     /// An attempt leaves the books and its tender is ended. Its end is not told.
-    pub fn forget(&self, attempt: &AttemptName) {
-        let freed = {
+    pub fn forget(self: &Arc<Self>, attempt: &AttemptName) {
+        let (freed, network) = {
             let mut books = self.books();
+            let mut network = None;
             if let Some(entry) = books.entries.remove(attempt) {
                 entry.life.cancel();
                 entry.phase.send_replace(berth_executor_api::files::Phase::Ended);
+                network = entry.facts.network.clone().filter(|network| !books.needs_network(&network.name));
             }
-            books.shares.give_back(attempt)
+            (books.shares.give_back(attempt), network)
         };
         if freed {
             self.doubt_cores();
+        }
+        if let Some(network) = network {
+            networks::let_go(self, network);
         }
     }
 

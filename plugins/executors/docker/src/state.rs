@@ -82,7 +82,11 @@ pub(crate) fn start_failure(words: &str) -> StartFailure {
     if has(&["port is already allocated", "address already in use", "bind for "]) {
         return StartFailure::NoRoom(format!("a port is taken: {text}"));
     }
-    if has(&["all predefined address pools have been fully subnetted", "no available ipv4 addresses"]) {
+    if has(&[
+        "all predefined address pools have been fully subnetted",
+        "non-overlapping ipv4 address pool",
+        "no available ipv4 addresses",
+    ]) {
         return StartFailure::NoRoom(format!("the engine has no network addresses left: {text}"));
     }
     if lower.contains("network") && lower.contains("not found") {
@@ -237,6 +241,10 @@ mod tests {
             (
                 "driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port is already allocated",
                 &|failure| matches!(failure, StartFailure::NoRoom(_)),
+            ),
+            (
+                "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+                &|failure| matches!(failure, StartFailure::NoRoom(words) if words.contains("addresses")),
             ),
             ("write /var/lib/x: no space left on device", &|failure| {
                 matches!(failure, StartFailure::NoRoom(_))

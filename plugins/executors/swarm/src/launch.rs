@@ -157,9 +157,12 @@ fn pick(what: &str, wanted: &[String], found: Vec<Named>) -> Result<Vec<Named>, 
 
 /// Makes the job's network if it is one that Berth makes and is not there yet.
 async fn network(swarm: &Swarm, spec: &LaunchSpec) -> Result<(), Not> {
-    let Some(name) = spec.network.as_ref().map(|attachment| attachment.network.as_str()) else {
-        return Ok(());
-    };
+    let Some(attachment) = &spec.network else { return Ok(()) };
+    let name = attachment.network.as_str();
+    if attachment.on_demand {
+        let words = format!("networks are not made on demand in a Swarm, so it has no network {name:?}");
+        return Err(refused(words));
+    }
     let Some(&internal) = swarm.config.networks.get(name) else { return Ok(()) };
     let look = async |docker: Docker| docker.inspect_network(name, None::<InspectNetworkOptions>).await;
     match swarm.ask(look).await {

@@ -38,7 +38,11 @@ fn spec() -> LaunchSpec {
             read_only: true,
         }],
         ports: vec![80, 81],
-        network: Some(NetworkAttachment { network: "jobs".into(), ports: vec![(80, 31000)] }),
+        network: Some(NetworkAttachment {
+            network: "jobs".into(),
+            ports: vec![(80, 31000)],
+            ..NetworkAttachment::default()
+        }),
         scratch_bytes: 0,
         files: Vec::new(),
         labels: BTreeMap::from([("mine".into(), "x".into()), ("berth.user".into(), "root".into())]),

@@ -309,7 +309,11 @@ fn the_user_is_never_root_unless_that_was_granted() {
 fn ports_are_published_where_the_policy_says_or_anywhere_that_is_free() {
     let made = body(|spec| {
         spec.ports = vec![80, 443];
-        spec.network = Some(NetworkAttachment { network: "external".into(), ports: vec![(80, 30_080)] });
+        spec.network = Some(NetworkAttachment {
+            network: "external".into(),
+            ports: vec![(80, 30_080)],
+            ..NetworkAttachment::default()
+        });
     });
     assert_eq!(made.exposed_ports.unwrap(), ["80/tcp", "443/tcp"]);
     let bindings = made.host_config.unwrap().port_bindings.unwrap();
@@ -358,7 +362,11 @@ fn networks_are_berths_own_or_known_ones() {
     assert_eq!(mode(&net("internal")), "berth-c-internal");
     assert_eq!(mode(&net("host")), "host");
     let by_policy = |name: &str| {
-        let network = Some(NetworkAttachment { network: name.into(), ports: Vec::new() });
+        let network = Some(NetworkAttachment {
+            network: name.into(),
+            ports: Vec::new(),
+            ..NetworkAttachment::default()
+        });
         launch(|spec| spec.network = network)
     };
     let attached =
@@ -368,6 +376,23 @@ fn networks_are_berths_own_or_known_ones() {
     assert!(attached("theirs", &config()).is_err());
     let listed = DockerConfig { networks: vec!["theirs".into()], ..config() };
     assert_eq!(attached("theirs", &listed).unwrap(), "theirs");
+}
+
+#[test]
+fn networks_made_on_demand_have_names_of_their_own_whatever_a_user_is_called() {
+    let name = |name: &str| on_demand_name("c", name).unwrap();
+    assert_eq!(name("user-alice_1"), "berth-c.user-alice_1");
+    let all =
+        ["user-a.b", "user-a-b", "user-a.2eb", "user-a b", "user-A", "user-a", "project-a", "user-\u{e4}"];
+    let names: std::collections::BTreeSet<String> = all.iter().map(|one| name(one)).collect();
+    assert_eq!(names.len(), all.len(), "{names:?}");
+    assert!(on_demand_name("c", &"x".repeat(300)).is_err());
+    let by_policy = launch(|spec| {
+        let network =
+            NetworkAttachment { network: "host".into(), on_demand: true, ..NetworkAttachment::default() };
+        spec.network = Some(network);
+    });
+    assert_eq!(attached_to(&by_policy, &Extensions::default(), &config()).unwrap(), "berth-c.host");
 }
 
 #[test]

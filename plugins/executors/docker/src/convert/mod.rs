@@ -18,7 +18,7 @@ use berth_executor_api::{Launch, Places, files::Person};
 pub(crate) use self::{
     check::checked,
     command::SCRIPT,
-    network::{EXTERNAL, INTERNAL, attached_to, mapped, network_name},
+    network::{EXTERNAL, INTERNAL, attached_to, mapped, network_name, on_demand_name},
 };
 use crate::{
     config::DockerConfig,

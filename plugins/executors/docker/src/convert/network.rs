@@ -19,6 +19,25 @@ pub(crate) fn network_name(cluster: &str, role: &str) -> String {
     format!("berth-{cluster}-{role}")
 }
 
+/// The longest name of a network that is made on demand.
+const MOST_NAME_BYTES: usize = 200;
+
+/// What the engine calls a network that is made on demand. Different names stay different, whatever is in them; and
+/// as no cluster's name has a dot, they are no other cluster's either.
+pub(crate) fn on_demand_name(cluster: &str, name: &str) -> Result<String, String> {
+    let mut own = format!("berth-{cluster}.");
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => own.push(char::from(byte)),
+            other => own.push_str(&format!(".{other:02x}")),
+        }
+    }
+    match own.len() > MOST_NAME_BYTES {
+        false => Ok(own),
+        true => Err(format!("network {name:?} has too long a name for the engine")),
+    }
+}
+
 /// The network as the engine calls it: the user's option, what the policy says, or the site's usual one.
 pub(crate) fn attached_to(
     launch: &Launch,
@@ -30,6 +49,7 @@ pub(crate) fn attached_to(
         return known(own, config, &["host"]);
     }
     match &launch.spec.network {
+        Some(attachment) if attachment.on_demand => on_demand_name(&config.cluster, &attachment.network),
         Some(attachment) if !attachment.network.is_empty() => known(&attachment.network, config, &[]),
         _ => known(&config.network, config, &["host"]),
     }

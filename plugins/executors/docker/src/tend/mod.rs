@@ -248,6 +248,10 @@ impl Tender<'_> {
     /// Somebody has removed it since the container was made.
     async fn make_network(&self, docker: &Docker) -> Result<(), EngineError> {
         self.shared.networks.missed().await;
+        let on_demand = self.shared.with(&self.attempt, |entry| entry.facts.network.clone()).flatten();
+        if let Some(wanted) = on_demand {
+            return self.shared.networks.ensure_on_demand(&self.shared.engine, &wanted).await;
+        }
         let inspected = docker.inspect_container(self.attempt.as_str(), None::<InspectContainerOptions>);
         let container = self.shared.engine.answer(inspected).await?;
         let name = container.host_config.and_then(|config| config.network_mode);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use berth_executor_api::{AttemptState, Executor, ExecutorError, NetworkAttachment};
+use berth_executor_api::{AttemptState, Executor, ExecutorError, Launch, NetworkAttachment};
+use futures::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -45,7 +46,11 @@ async fn berths_networks_are_made_and_come_again() {
     let (external, internal) = (name("external"), name("internal"));
     let job = berth
         .sh_with("true", |spec| {
-            spec.network = Some(NetworkAttachment { network: "internal".into(), ports: Vec::new() });
+            spec.network = Some(NetworkAttachment {
+                network: "internal".into(),
+                ports: Vec::new(),
+                ..NetworkAttachment::default()
+            });
         })
         .await;
     assert_eq!(berth.exit(&job).await.code, Some(0));
@@ -138,4 +143,126 @@ async fn a_clean_up_takes_this_clusters_things_and_no_others() {
     let ends =
         berth.told(&mine).iter().filter(|report| matches!(report.state, AttemptState::Exited(_))).count();
     assert_eq!(ends, 0, "a clean-up is no end of the job's own");
+}
+
+/// Answers whoever asks, until it is ended.
+const ANSWERING: &str = "echo up; while :; do nc -l -p 4000 -e echo yes; done";
+
+/// A job of this network, which answers at port 4000; and its address.
+async fn answering(berth: &Berth, network: &str, internal: bool) -> (Launch, String) {
+    let job = berth
+        .sh_with(ANSWERING, |spec| {
+            let network = network.to_owned();
+            spec.network = Some(NetworkAttachment { network, on_demand: true, internal, ports: Vec::new() });
+        })
+        .await;
+    berth.wrote(&job, "stdout", "up").await;
+    let address = berth.inspect(&job, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}").await;
+    (job, address)
+}
+
+/// Whether a job reaches port 4000 of an address.
+async fn reaches(berth: &Berth, from: &Launch, address: &str) -> bool {
+    let script = format!("timeout 3 nc -w 2 {address} 4000 </dev/null | grep -q . && echo yes || echo no");
+    berth.docker(&["exec", from.attempt.as_str(), "sh", "-c", &script]).await == "yes"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Docker Engine"]
+async fn jobs_reach_those_of_their_network_and_nobody_elses() {
+    let berth = external().await;
+    // As the policy `isolated` names those of two users and of two projects; two jobs in each.
+    let mut jobs = Vec::new();
+    for network in ["user-alice", "user-bob", "project-alice", "project-\u{fc}.x"] {
+        for _ in 0..2 {
+            let (job, address) = answering(&berth, network, false).await;
+            jobs.push((network, job, address));
+        }
+    }
+    let public = berth.sh(ANSWERING).await;
+    berth.wrote(&public, "stdout", "up").await;
+    let mut others = Vec::new();
+    for (of, from, own) in &jobs {
+        for (network, _, address) in jobs.iter().filter(|(_, _, address)| address != own) {
+            match of == network {
+                true => assert!(reaches(&berth, from, address).await, "{of}: {own} to {address}"),
+                false => others.push((*of, from, address)),
+            }
+        }
+        others.push(("outside", &public, own));
+    }
+    let others = others.into_iter().map(async |(of, from, address)| {
+        assert!(!reaches(&berth, from, address).await, "{of} reaches {address}");
+    });
+    join_all(others).await;
+    berth.executor().cleanup(false).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Docker Engine"]
+async fn a_network_on_demand_goes_with_its_last_job_and_one_that_is_internal_leads_nowhere() {
+    let mut berth = external().await;
+    let name = format!("berth-{}.user-alice", berth.config.cluster);
+    let (first, _) = answering(&berth, "user-alice", true).await;
+    assert_eq!(berth.docker(&["network", "inspect", "-f", "{{.Internal}}", &name]).await, "true");
+    let (second, address) = answering(&berth, "user-alice", true).await;
+    assert!(reaches(&berth, &first, &address).await);
+    end(&berth, &first).await;
+    assert!(is_there(&berth, &name).await, "the other one needs it");
+    // Whose the network is, is known after a crash as well.
+    berth.crash().await;
+    berth.start().await;
+    end(&berth, &second).await;
+    gone(&berth, &name).await;
+    // And it comes again.
+    let (third, _) = answering(&berth, "user-alice", false).await;
+    assert_eq!(berth.docker(&["network", "inspect", "-f", "{{.Internal}}", &name]).await, "false");
+    end(&berth, &third).await;
+    gone(&berth, &name).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Docker Engine"]
+async fn a_network_that_nobody_needs_after_a_crash_is_removed_and_a_strangers_is_not_touched() {
+    let mut berth = external().await;
+    let name = |of: &str| format!("berth-{}.{of}", berth.config.cluster);
+    let (left, strangers) = (name("user-left"), name("user-strange"));
+    let (job, _) = answering(&berth, "user-left", false).await;
+    berth.crash().await;
+    berth.docker(&["rm", "-f", job.attempt.as_str()]).await;
+    berth.docker(&["network", "create", &strangers]).await;
+    berth.start().await;
+    gone(&berth, &left).await;
+    let refused = berth
+        .sh_with("true", |spec| {
+            let network = "user-strange".to_owned();
+            spec.network =
+                Some(NetworkAttachment { network, on_demand: true, ..NetworkAttachment::default() });
+        })
+        .await;
+    let report = berth.ended(&refused).await;
+    let words = crate::support::exit_of(&report).could_not_launch.clone().unwrap_or_default();
+    assert!(words.contains("not of Berth's making"), "{report:?}");
+    assert!(is_there(&berth, &strangers).await);
+    berth.docker(&["network", "rm", &strangers]).await;
+}
+
+async fn end(berth: &Berth, job: &Launch) {
+    berth.control(job, terminate(Duration::ZERO)).await;
+    berth.ended(job).await;
+    berth.executor().remove(std::slice::from_ref(&job.attempt)).await.unwrap();
+}
+
+async fn is_there(berth: &Berth, network: &str) -> bool {
+    let filter = format!("name=^{}$", network.replace('.', "\\."));
+    !berth.docker(&["network", "ls", "-q", "--filter", &filter]).await.is_empty()
+}
+
+async fn gone(berth: &Berth, network: &str) {
+    let wait = async {
+        while is_there(berth, network).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{network} stays"));
 }

@@ -110,7 +110,11 @@ async fn what_is_refused_leaves_no_service() {
         (scene.shell_with("true", |spec| spec.resources.memory_bytes = 1000), "4MiB"),
         (
             scene.shell_with("true", |spec| {
-                spec.network = Some(NetworkAttachment { network: "nowhere".into(), ports: Vec::new() });
+                spec.network = Some(NetworkAttachment {
+                    network: "nowhere".into(),
+                    ports: Vec::new(),
+                    ..NetworkAttachment::default()
+                });
             }),
             "nowhere",
         ),
@@ -311,7 +315,11 @@ async fn networks_and_ports_are_made_told_and_cleaned_up() {
     let mut scene = Scene::new(settings);
     let long = "while :; do sleep 0.1; done";
     let inside = scene.shell_with(long, |spec| {
-        spec.network = Some(NetworkAttachment { network: "jobs-inside".into(), ports: Vec::new() });
+        spec.network = Some(NetworkAttachment {
+            network: "jobs-inside".into(),
+            ports: Vec::new(),
+            ..NetworkAttachment::default()
+        });
     });
     let open = scene.shell_with(long, |spec| spec.ports = vec![8080]);
     for launch in [&inside, &open] {
