@@ -45,6 +45,23 @@ impl Containers {
         list.lines().map(str::to_owned).collect()
     }
 
+    /// Runs a command of the engine's client; its output.
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        self.engine.docker(arguments).trim().to_owned()
+    }
+
+    /// The container of a job, by its number.
+    pub fn container(&self, job: u64) -> String {
+        let filter = format!("label=berth.job={job}");
+        self.docker(&["ps", "-q", "--filter", &self.label(), "--filter", &filter])
+    }
+
+    /// How many networks there are that go with their last job.
+    pub fn networks_on_demand(&self) -> usize {
+        let role = "label=berth.role=network-on-demand";
+        self.docker(&["network", "ls", "-q", "--filter", &self.label(), "--filter", role]).lines().count()
+    }
+
     fn label(&self) -> String {
         format!("label=berth.cluster={}", self.cluster)
     }

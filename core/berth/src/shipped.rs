@@ -28,8 +28,11 @@ shipped![
     Scheduler "priority" "priority",
     Scheduler "backfill" "backfill",
     Auth "local" "local",
+    Watcher "disk-quota" "disk-quota",
+    Watcher "idle" "idle",
     Watcher "max-lifespan" "max-lifespan",
     Network "bridge" "bridge",
+    Network "isolated" "isolated",
 ];
 
 /// The shipped policy of this kind and name.

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     Change, Effect, Input, LiveJob, Moving, Outcome, QuotaSettings,
     accounts::{Accounts, DEFAULT_PROJECT},
-    job::{Job, Kind, LaunchStep},
+    job::{Job, Kind},
     kin::Kin,
     names::Names,
     nodes::Nodes,
@@ -28,6 +28,8 @@ pub struct Settings {
     pub starts_per_plan: u32,
     /// Whether a network policy is configured.
     pub has_network_policy: bool,
+    /// Whether a watcher is to be asked before any job is launched.
+    pub asks_before_starts: bool,
     /// What users and projects may use.
     pub quotas: QuotaSettings,
 }
@@ -125,6 +127,7 @@ impl Engine {
             Input::Planned(plan) => self.on_plan(plan),
             Input::PlanFailed { snapshot } => self.on_plan_failed(snapshot),
             Input::PolicyRebuilt => self.telling.start_over(),
+            Input::AskBeforeStarts(asks) => self.on_ask_before_starts(asks),
             Input::Attached { job, attempt, answer } => self.on_attached(job, attempt, answer),
             Input::Quotas(settings) => self.on_quotas(settings),
             Input::Tick => {}
@@ -266,7 +269,7 @@ impl Engine {
         let Some(job) = self.jobs.get(&id) else { return };
         let Some(run) = job.run.as_deref() else { return };
         let (node, needs) = (run.node, job.needs);
-        let attached = run.network.is_some() || run.launch == LaunchStep::AwaitsNetwork;
+        let asked = run.asked;
         // What was sent ahead and waits there still has nothing to give back; its place in the line goes
         // when its turn comes.
         let gives_back = !run.ahead;
@@ -274,8 +277,8 @@ impl Engine {
         if gives_back {
             self.nodes.release(node, &needs);
         }
-        if attached {
-            self.out.effects.push(Effect::ReleaseNetwork { job: id });
+        if asked {
+            self.out.effects.push(Effect::ReleaseStart { job: id });
         }
         if let Some(job) = self.jobs.get_mut(&id) {
             match (job.state == JobState::Pending, job.run.as_mut()) {

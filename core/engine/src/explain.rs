@@ -46,8 +46,12 @@ pub struct RunningView {
     pub id: JobId,
     /// The execution.
     pub attempt: AttemptName,
+    /// The array and the index in it, for a task.
+    pub task: Option<(JobId, u64)>,
     /// Its executor's name in berth.toml.
     pub executor: String,
+    /// The node's name, `EXECUTOR/NODE`.
+    pub node: String,
     /// Its owner.
     pub owner: String,
     /// Its project.
@@ -56,30 +60,86 @@ pub struct RunningView {
     pub needs: Resources,
     /// When it started.
     pub started: UtcMs,
+    /// Since when it has run without a break: its start, or when it was resumed last.
+    pub active_since: UtcMs,
+    /// It is suspended.
+    pub suspended: bool,
+    /// The longest it may run, in milliseconds.
+    pub time_limit_ms: Option<u64>,
+}
+
+/// A job that has a place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchedView {
+    /// Its number.
+    pub id: JobId,
+    /// The node's name, `EXECUTOR/NODE`.
+    pub node: String,
+    /// Its owner.
+    pub owner: String,
+    /// Its project.
+    pub project: String,
+    /// What it has.
+    pub needs: Resources,
     /// The longest it may run, in milliseconds.
     pub time_limit_ms: Option<u64>,
 }
 
 impl Engine {
-    /// The jobs that run, in rising order.
+    /// The jobs that run or are suspended, in rising order.
     #[must_use]
     pub fn running(&self) -> Vec<RunningView> {
         let view = |id: JobId, job: &Job| {
-            let JobState::Running { attempt } = job.state else { return None };
+            let (attempt, suspended) = match job.state {
+                JobState::Running { attempt } => (attempt, false),
+                JobState::Suspended { attempt } => (attempt, true),
+                _ => return None,
+            };
+            let run = job.run.as_ref()?;
+            let started = run.started?;
+            let task = match job.kind {
+                Kind::Task { array, position } => Some((array, self.index(array, position)?)),
+                Kind::Plain | Kind::Array(_) => None,
+            };
             Some(RunningView {
                 id,
                 attempt: self.attempt_name(id, attempt),
+                task,
                 executor: self.executor_of(id),
+                node: self.node_name(run.node),
                 owner: self.names.name(job.owner).to_owned(),
                 project: self.names.name(job.project).to_owned(),
                 needs: job.needs,
-                started: job.run.as_ref()?.started?,
+                started,
+                active_since: run.resumed.map_or(started, |resumed| resumed.max(started)),
+                suspended,
                 time_limit_ms: job.time_limit_ms,
             })
         };
         let mut running: Vec<RunningView> = self.jobs.iter().filter_map(|(&id, job)| view(id, job)).collect();
         running.sort_unstable_by_key(|view| view.id);
         running
+    }
+
+    /// Jobs that have a place, in rising order.
+    #[must_use]
+    pub fn launched(&self) -> Vec<LaunchedView> {
+        let mut launched: Vec<LaunchedView> =
+            self.jobs.iter().filter_map(|(&id, job)| self.launched_view(id, job)).collect();
+        launched.sort_unstable_by_key(|view| view.id);
+        launched
+    }
+
+    pub(crate) fn launched_view(&self, id: JobId, job: &Job) -> Option<LaunchedView> {
+        let run = job.run.as_ref().filter(|_| job.state.attempt().is_some())?;
+        Some(LaunchedView {
+            id,
+            node: self.node_name(run.node),
+            owner: self.names.name(job.owner).to_owned(),
+            project: self.names.name(job.project).to_owned(),
+            needs: job.needs,
+            time_limit_ms: job.time_limit_ms,
+        })
     }
 
     /// How many jobs, arrays and expanded tasks are live.

@@ -8,7 +8,7 @@ use berth_model::{
 };
 
 use crate::{
-    DEFAULT_PROJECT, QuotaSettings,
+    DEFAULT_PROJECT, LaunchedView, QuotaSettings,
     change::{Change, LiveJob},
     plan::{Plan, PlanRequest},
 };
@@ -83,14 +83,16 @@ pub enum Input {
     },
     /// The scheduler policy has forgotten everything, or a fresh one stands in its place.
     PolicyRebuilt,
-    /// The network policy's answer.
+    /// Whether somebody beside the network policy is to be asked before a job is launched.
+    AskBeforeStarts(bool),
+    /// The answer of those who were asked before a launch.
     Attached {
         /// The job.
         job: JobId,
         /// The execution.
         attempt: Attempt,
         /// What it said.
-        answer: NetworkAnswer,
+        answer: StartAnswer,
     },
     /// The site has changed what it sets about quotas.
     Quotas(QuotaSettings),
@@ -432,13 +434,18 @@ pub enum Reconciled {
     Uncertain(String),
 }
 
-/// What the network policy said.
+/// What those said who were asked before a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetworkAnswer {
-    /// Attached so.
-    Attached(NetworkAttachment),
+pub enum StartAnswer {
+    /// It may start, attached so where it wants a network.
+    Yes(Option<NetworkAttachment>),
     /// Never.
-    Never(String),
+    Never {
+        /// Whose answer it is.
+        by: String,
+        /// Why.
+        words: String,
+    },
     /// Not at the moment.
     NotNow(String),
 }
@@ -462,17 +469,19 @@ pub enum Effect {
         /// How.
         words: String,
     },
-    /// Ask the network policy.
-    AskNetwork {
+    /// Ask the watchers that want it whether the job may start, and the network policy for its network.
+    AskStart {
         /// The job.
-        job: JobId,
+        job: Box<LaunchedView>,
         /// The execution.
         attempt: Attempt,
-        /// The node's name, `EXECUTOR/NODE`.
-        node: String,
+        /// The array, where it is a task: what was submitted is the array's.
+        array: Option<JobId>,
+        /// It wants a network.
+        network: bool,
     },
-    /// Tell the network policy that the job is over.
-    ReleaseNetwork {
+    /// Tell those who were asked that the job is over, or was given back.
+    ReleaseStart {
         /// The job.
         job: JobId,
     },

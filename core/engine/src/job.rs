@@ -63,6 +63,8 @@ pub(crate) struct Run {
     /// When the allocation was made.
     pub(crate) allocated: UtcMs,
     pub(crate) started: Option<UtcMs>,
+    /// When it was resumed last.
+    pub(crate) resumed: Option<UtcMs>,
     pub(crate) launch: LaunchStep,
     /// It was sent ahead and has no allocation yet: the back end keeps it until there is room.
     pub(crate) ahead: bool,
@@ -70,6 +72,11 @@ pub(crate) struct Run {
     pub(crate) reserved: Option<Keys>,
     /// A launch has been ordered and not been answered: another one now might run beside it.
     pub(crate) in_flight: bool,
+    /// Somebody was asked, or may have been before a crash, whether it may start: they hear when it is over.
+    pub(crate) asked: bool,
+    /// Such a one was brought back: it may have been let start, and launched, before the crash. The back end is
+    /// asked first.
+    pub(crate) unsure: bool,
     pub(crate) network: Option<NetworkAttachment>,
     /// Whether the attempt was known to be taken when the question that is under way was asked.
     pub(crate) reconciling: Option<bool>,
@@ -81,8 +88,8 @@ pub(crate) struct Run {
 /// How far the launch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LaunchStep {
-    /// The network policy has been asked and has not answered.
-    AwaitsNetwork,
+    /// It was asked whether it may start, and there is no answer yet.
+    AwaitsAnswer,
     /// The executor was asked, or may have been before a crash.
     Sent,
 }
@@ -260,9 +267,9 @@ impl Job {
         Some(UtcMs(started.0.saturating_add(self.time_limit_ms?)))
     }
 
-    /// Whether the back end may have the attempt: the executor was asked for it.
+    /// Whether the back end may have the attempt: the executor was asked for it, or may have been.
     pub(crate) fn may_exist(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| run.launch == LaunchStep::Sent)
+        self.run.as_ref().is_some_and(|run| run.launch == LaunchStep::Sent || run.unsure)
     }
 
     /// Whether the back end is known to have the attempt.

@@ -31,11 +31,11 @@ mod timers;
 pub use accounts::{CountAt, DEFAULT_PROJECT, OnBreach, QuotaSettings, StoredAccount};
 pub use change::{ArrayEnds, Change, LiveJob, Moving, Restored};
 pub use engine::{Engine, Settings};
-pub use explain::{LiveView, NodeView, RunningView};
+pub use explain::{LaunchedView, LiveView, NodeView, RunningView};
 pub use fading::Faded;
 pub use io::{
-    Abilities, Actor, Answer, Command, ControlAction, Effect, Input, LaunchAnswer, LaunchOrder,
-    NetworkAnswer, NodeInfo, Outcome, Reconciled, Refusal, Reported, ReportedState, Token,
+    Abilities, Actor, Answer, Command, ControlAction, Effect, Input, LaunchAnswer, LaunchOrder, NodeInfo,
+    Outcome, Reconciled, Refusal, Reported, ReportedState, StartAnswer, Token,
 };
 pub use plan::{
     AccountTold, NameId, NodeId, NodeTold, PendingTold, PlacementId, PlacementTold, Plan, PlanRequest, Room,

@@ -75,6 +75,9 @@ impl Engine {
             return 0;
         }
         let Some(job) = self.jobs.get(&array) else { return 0 };
+        if self.asks_before(job) {
+            return 0;
+        }
         let executor = self.nodes.executor(self.nodes.executor_of(job.placement));
         if !executor.is_some_and(|executor| executor.abilities.queues) {
             return 0;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{EventKind, JobEvent, JobId, JobState, Resources, Step, StopCause, UtcMs};
+use berth_model::{Attempt, EventKind, JobEvent, JobId, JobState, Resources, Step, StopCause, UtcMs};
 
 use crate::{
-    Effect, Engine, LaunchOrder, NodeId, Plan, Start,
+    Effect, Engine, LaunchOrder, NodeId, Plan, Settings, Start,
     commands::task_id,
-    job::{Array, Kind, LaunchStep, Run},
+    job::{Array, Job, Kind, LaunchStep, Run},
     telling::Outstanding,
     timers::Due,
 };
@@ -189,7 +189,7 @@ impl Engine {
     pub(crate) fn allocated(&mut self, id: JobId, node: NodeId, ahead: bool) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let attempt = job.attempt;
-        let asks = job.rare.as_ref().is_some_and(|rare| rare.wants_network);
+        let asks = asks_before(&self.settings, job);
         if let Some(rare) = job.rare.as_mut() {
             rare.given_back = None;
             rare.note = None;
@@ -198,10 +198,13 @@ impl Engine {
             node,
             allocated: self.now,
             started: None,
-            launch: if asks { LaunchStep::AwaitsNetwork } else { LaunchStep::Sent },
+            resumed: None,
+            launch: if asks { LaunchStep::AwaitsAnswer } else { LaunchStep::Sent },
             ahead,
             reserved: None,
             in_flight: false,
+            asked: asks,
+            unsure: false,
             network: None,
             reconciling: None,
             stops_sent: 0,
@@ -211,11 +214,32 @@ impl Engine {
         self.reserve(id);
         if let Step::Moved(_) = self.apply(id, &JobEvent::Allocated(attempt)) {
             let name = self.node_name(node);
-            self.record(id, EventKind::Starting { attempt, node: name.clone() });
+            self.record(id, EventKind::Starting { attempt, node: name });
             if asks {
-                self.out.effects.push(Effect::AskNetwork { job: id, attempt, node: name });
+                self.ask_start(id, attempt);
             }
         }
+    }
+
+    /// Those who want to be asked from now on hear of the ends of all that is launched already.
+    pub(crate) fn on_ask_before_starts(&mut self, asks: bool) {
+        self.settings.asks_before_starts = asks;
+        if asks {
+            self.jobs.values_mut().filter_map(|job| job.run.as_mut()).for_each(|run| run.asked = true);
+        }
+    }
+
+    /// Whether somebody is to be asked before the job is launched.
+    pub(crate) fn asks_before(&self, job: &Job) -> bool {
+        asks_before(&self.settings, job)
+    }
+
+    /// Has those asked who say whether a job may start, and with which network.
+    pub(crate) fn ask_start(&mut self, id: JobId, attempt: Attempt) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(view) = self.launched_view(id, job) else { return };
+        let (array, network) = (self.array_of(id), wants_network(job));
+        self.out.effects.push(Effect::AskStart { job: Box::new(view), attempt, array, network });
     }
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {
@@ -243,7 +267,7 @@ impl Engine {
         Some(LaunchOrder { job: id, attempt, task, node, network: run.network.clone() })
     }
 
-    fn index(&self, array: JobId, position: u64) -> Option<u64> {
+    pub(crate) fn index(&self, array: JobId, position: u64) -> Option<u64> {
         match self.jobs.get(&array).and_then(|job| job.array()) {
             Some(array) => array.range.index_at(position),
             // Its array is over; the range came with the task when that was brought back.
@@ -254,3 +278,11 @@ impl Engine {
 
 /// How long to wait before a policy that could not answer is asked again.
 const PLAN_AGAIN_MS: u64 = 1000;
+
+fn wants_network(job: &Job) -> bool {
+    job.rare.as_ref().is_some_and(|rare| rare.wants_network)
+}
+
+fn asks_before(settings: &Settings, job: &Job) -> bool {
+    settings.asks_before_starts || wants_network(job)
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use berth_model::{Attempt, Exit, JobEvent, JobId, JobState, Step, UtcMs};
 
 use crate::{
-    Abilities, ControlAction, Effect, Engine, LaunchAnswer, NetworkAnswer, NodeInfo, Reconciled, Reported,
-    ReportedState,
+    Abilities, ControlAction, Effect, Engine, LaunchAnswer, NodeInfo, Reconciled, Reported, ReportedState,
+    StartAnswer,
     job::{Kind, LaunchStep},
     timers::Due,
 };
@@ -243,6 +243,9 @@ impl Engine {
         let was_suspended =
             self.jobs.get(&id).is_some_and(|job| matches!(job.state, JobState::Suspended { .. }));
         if was_suspended {
+            if let Some(run) = self.jobs.get_mut(&id).and_then(|job| job.run.as_mut()) {
+                run.resumed = Some(at.min(self.now));
+            }
             self.apply(id, &JobEvent::Resumed(attempt));
         } else {
             self.on_started(id, attempt, at);
@@ -314,6 +317,12 @@ impl Engine {
         let Some(taken_when_asked) = job.run.as_mut().and_then(|run| run.reconciling.take()) else { return };
         match truth {
             Reconciled::Known(report) => {
+                if let Some(run) = self.jobs.get_mut(&id).and_then(|job| job.run.as_mut())
+                    && std::mem::take(&mut run.unsure)
+                {
+                    // It was let start before a crash.
+                    run.launch = LaunchStep::Sent;
+                }
                 self.on_report(report);
                 // A stop may have been sent to nobody.
                 if self.jobs.get(&id).is_some_and(|job| matches!(job.state, JobState::Stopping { .. })) {
@@ -336,8 +345,15 @@ impl Engine {
         }
     }
 
-    /// It never existed: it is launched now, or has ended if that is what was asked for.
+    /// It never existed: it is launched now, or has ended if that is what was asked for. One that may not have been
+    /// let start before a crash is asked about again.
     fn on_absent(&mut self, id: JobId, attempt: Attempt) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let starting = matches!(job.state, JobState::Starting { .. });
+        let unsure = job.run.as_mut().is_some_and(|run| std::mem::take(&mut run.unsure));
+        if unsure && starting {
+            return self.ask_start(id, attempt);
+        }
         match self.order(id) {
             Some(order) => {
                 let executor = self.executor_of(id);
@@ -349,21 +365,22 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_attached(&mut self, id: JobId, attempt: Attempt, answer: NetworkAnswer) {
+    pub(crate) fn on_attached(&mut self, id: JobId, attempt: Attempt, answer: StartAnswer) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let waits = matches!(job.state, JobState::Starting { attempt: of, .. } if of == attempt);
-        let Some(run) = job.run.as_mut().filter(|run| waits && run.launch == LaunchStep::AwaitsNetwork)
+        let Some(run) =
+            job.run.as_mut().filter(|run| waits && !run.unsure && run.launch == LaunchStep::AwaitsAnswer)
         else {
             return;
         };
         match answer {
-            NetworkAnswer::Attached(network) => {
-                run.network = Some(network);
+            StartAnswer::Yes(network) => {
+                run.network = network;
                 run.launch = LaunchStep::Sent;
                 self.on_absent(id, attempt);
             }
-            NetworkAnswer::NotNow(words) => self.on_no_room(id, attempt, words),
-            NetworkAnswer::Never(words) => self.reject(id, "network".into(), words),
+            StartAnswer::NotNow(words) => self.on_no_room(id, attempt, words),
+            StartAnswer::Never { by, words } => self.reject(id, by, words),
         }
     }
 }

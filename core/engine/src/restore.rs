@@ -3,7 +3,7 @@
 use berth_model::{Attempt, Hold, JobId, JobState, StateKind, UtcMs};
 
 use crate::{
-    Effect, Engine, LiveJob, Restored, Settings,
+    Engine, LiveJob, Restored, Settings,
     job::{Array, Belief, Job, Kind, LaunchStep, Rare, Run},
     timers::Due,
 };
@@ -71,16 +71,19 @@ impl Engine {
         let name = node.and_then(|node| node.split_once('/')).map_or("", |(_, name)| name);
         let node = self.nodes.node_of(executor, name);
         self.nodes.allocate_restored(node, &job.needs);
-        let wants_network = job.rare.as_ref().is_some_and(|rare| rare.wants_network);
+        let asked = self.asks_before(job);
         let not_taken = matches!(job.state, JobState::Starting { taken: false, .. });
         job.run = Some(Box::new(Run {
             node,
             allocated: started.unwrap_or(job.eligible),
             started,
-            launch: if wants_network && not_taken { LaunchStep::AwaitsNetwork } else { LaunchStep::Sent },
+            resumed: None,
+            launch: if asked && not_taken { LaunchStep::AwaitsAnswer } else { LaunchStep::Sent },
             ahead: false,
             reserved: None,
             in_flight: false,
+            asked,
+            unsure: asked && not_taken,
             network: None,
             reconciling: None,
             stops_sent: 0,
@@ -156,22 +159,16 @@ impl Engine {
                 job.rare_mut().alone = true;
             }
         }
-        let mut timed: Vec<(JobId, Attempt, bool)> = Vec::new();
+        let mut timed: Vec<(JobId, Attempt)> = Vec::new();
         for (&id, job) in &self.jobs {
-            if let (Some(attempt), Some(run)) = (job.state.attempt(), job.run.as_ref()) {
-                timed.push((id, attempt, run.launch == LaunchStep::AwaitsNetwork));
+            if let (Some(attempt), true) = (job.state.attempt(), job.run.is_some()) {
+                timed.push((id, attempt));
             }
         }
         timed.sort_unstable();
-        for (id, attempt, asks) in timed {
+        for (id, attempt) in timed {
             self.set_time_limit(id, attempt);
             self.reserve(id);
-            if asks
-                && let Some(node) = self.jobs.get(&id).and_then(|job| job.run.as_ref()).map(|run| run.node)
-            {
-                let node = self.node_name(node);
-                self.out.effects.push(Effect::AskNetwork { job: id, attempt, node });
-            }
             if let Some(JobState::Stopping { .. }) = self.jobs.get(&id).map(|job| &job.state) {
                 self.timers.set(self.now, Due::StopAgain(id, attempt));
             }

@@ -261,6 +261,7 @@ proptest! {
         nodes in prop::collection::vec(3u64..6, 1..3),
         queues in any::<bool>(),
         quotas in prop::option::weighted(0.5, quotas()),
+        asks in any::<bool>(),
         happenings in prop::collection::vec(happening(), 1..120),
     ) {
         let mut site = match (queues, nodes.as_slice()) {
@@ -269,6 +270,9 @@ proptest! {
         };
         if let Some(quotas) = quotas {
             site.set_quotas(quotas);
+        }
+        if asks {
+            site.ask_before_starts();
         }
         for happening in &happenings {
             happen(&mut site, happening);
@@ -282,6 +286,7 @@ proptest! {
         let lost = |job| matches!(site.store.state(job), Some(JobState::Ended { end }) if matches!(**end, End::Lost { .. }));
         let left: Vec<_> = site.back_end.attempts().into_iter().filter(|&(job, _)| !lost(job)).collect();
         prop_assert!(left.is_empty(), "the back end still keeps {left:?}");
+        prop_assert!(site.let_in.is_empty(), "nobody was told of the ends of {:?}", site.let_in);
     }
 
     #[test]

@@ -41,7 +41,10 @@ pub use crate::{
     policy::{PolicyInfo, PolicyKind, PolicySource, PolicySpec},
     scheduler::{Explained, SchedulerEvent, SchedulerPolicy},
     supervise::{PluginState, PluginStatus, Supervised, Supervision},
-    types::{Attached, Credentials, Denial, JobRequest, NetworkRefusal, NetworkRequest, Verdict, WatchedJob},
+    types::{
+        Attached, Credentials, Denial, DirectorySize, JobRequest, NetworkRefusal, NetworkRequest,
+        StartRefusal, StartingJob, Verdict, WatchedJob, Wishes,
+    },
     watcher::{Unjudged, WatcherPolicy},
     workers::{OnSupervised, Unanswered},
 };

@@ -122,6 +122,8 @@ fn told_of(books: &Books) -> Prepare<World> {
         for (job, (node, what)) in &attached {
             let what = wit::Attachment {
                 network: what.network.clone(),
+                on_demand: what.on_demand,
+                internal: what.internal,
                 ports: what.ports.iter().map(|(job, host)| wit::Port { job: *job, host: *host }).collect(),
             };
             instance
@@ -182,6 +184,9 @@ pub(crate) fn fits(
     if attachment.network.len() > 256 || attachment.network.chars().any(char::is_control) {
         return Err("it gave a name that no network has".to_owned());
     }
+    if attachment.on_demand && attachment.network.is_empty() {
+        return Err("it gave a network to be made, and no name for it".to_owned());
+    }
     let mut given: Vec<u16> = attachment.ports.iter().map(|(job, _)| *job).collect();
     let mut wanted = asked.ports.clone();
     given.sort_unstable();
@@ -198,8 +203,9 @@ pub(crate) fn fits(
 
 impl From<wit::Attachment> for NetworkAttachment {
     fn from(attachment: wit::Attachment) -> Self {
-        let ports = attachment.ports.into_iter().map(|port| (port.job, port.host)).collect();
-        Self { network: attachment.network, ports, ..Self::default() }
+        let ports = attachment.ports.iter().map(|port| (port.job, port.host)).collect();
+        let wit::Attachment { network, on_demand, internal, .. } = attachment;
+        Self { network, on_demand, internal, ports }
     }
 }
 

@@ -63,14 +63,38 @@ pub struct WatchedJob {
     pub needs: Resources,
     /// When it started.
     pub started: UtcMs,
+    /// Since when it has run without a break: its start, or when it was resumed last.
+    pub active_since: UtcMs,
+    /// It is suspended.
+    pub suspended: bool,
     /// The longest it may run, in milliseconds.
     pub time_limit_ms: Option<u64>,
     /// CPU time since its start; `None` when the executor cannot tell. Likewise below.
     pub cpu_micros: Option<u64>,
     /// Memory now.
     pub memory_bytes: Option<u64>,
-    /// Disk space now.
-    pub disk_bytes: Option<u64>,
+    /// What its directory takes.
+    pub directory: Option<DirectorySize>,
+}
+
+/// What a directory takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectorySize {
+    /// Space on the disk.
+    pub bytes: u64,
+    /// It was looked through to its end; otherwise it takes at least that.
+    pub whole: bool,
+}
+
+/// What a watcher has to be given beside what Berth knows anyway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// What running jobs use.
+    pub usage: bool,
+    /// What their directories take.
+    pub directory: bool,
+    /// To be asked before jobs start, and told of starts and ends.
+    pub starts: bool,
 }
 
 /// What is to happen with a running job.
@@ -78,12 +102,45 @@ pub struct WatchedJob {
 pub enum Verdict {
     /// Nothing.
     GoOn,
-    /// Its user is told this, once for the same words.
-    Warn(String),
+    /// Its user is told this, and it gets the signal, once in an execution for the same words.
+    Warn {
+        /// What.
+        words: String,
+        /// The signal.
+        signal: Option<i32>,
+    },
     /// It gets this signal.
     Send(i32),
     /// It is ended, for this reason.
     Stop(String),
+}
+
+/// A job that has a place and is not launched yet, or that was launched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartingJob {
+    /// Its number.
+    pub id: JobId,
+    /// Its owner.
+    pub user: String,
+    /// Its project.
+    pub project: String,
+    /// What it asked for.
+    pub needs: Resources,
+    /// The longest it may run, in milliseconds.
+    pub time_limit_ms: Option<u64>,
+    /// The name of its node.
+    pub node: String,
+}
+
+/// Why a watcher does not let a job start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartRefusal {
+    /// It never will; the job is rejected with these words.
+    #[error("{0}")]
+    Never(String),
+    /// Not at the moment; the job goes back to pending with these words.
+    #[error("{0}")]
+    NotNow(String),
 }
 
 /// A job that wants a network or published ports.

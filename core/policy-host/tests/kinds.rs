@@ -12,8 +12,8 @@ use std::{
 use berth_model::{Identity, JobId, NetworkAttachment, Resources, UtcMs};
 use berth_policy_host::{
     Attached, AuthPolicy, AuthSettings, Credentials, Denial, JobRequest, NetworkPolicy, NetworkRefusal,
-    NetworkRequest, OnSupervised, PluginState, PolicySpec, Supervised, Unjudged, Verdict, WatchedJob,
-    WatcherPolicy,
+    NetworkRequest, OnSupervised, PluginState, PolicySpec, StartRefusal, StartingJob, Supervised, Unjudged,
+    Verdict, WatchedJob, WatcherPolicy, Wishes,
 };
 use support::{auth, host, network, watcher};
 
@@ -185,17 +185,19 @@ fn watched(id: u64) -> WatchedJob {
         project: "p".into(),
         needs: Resources::default(),
         started: UtcMs(0),
+        active_since: UtcMs(0),
+        suspended: false,
         time_limit_ms: None,
         cpu_micros: None,
         memory_bytes: None,
-        disk_bytes: None,
+        directory: None,
     }
 }
 
 #[tokio::test]
 async fn a_watcher_judges_in_parts() {
     let (told, _) = story();
-    let policy = WatcherPolicy::spawn(&host(), watcher(&[]), told).unwrap();
+    let policy = WatcherPolicy::spawn(&host(), watcher(&[]), NOW, Vec::new(), told).unwrap();
     let jobs: Vec<_> = (1..=15_000).map(watched).collect();
     let stop = || Verdict::Stop("small".into());
     assert_eq!(policy.judge(NOW, &jobs).await, Ok(vec![(JobId(1), stop()), (JobId(10_001), stop())]));
@@ -206,7 +208,9 @@ async fn a_watcher_judges_in_parts() {
 async fn a_watcher_that_fails_is_skipped_with_an_alarm() {
     for fault in [LOOP, TRAP] {
         let (told, story) = story();
-        let policy = WatcherPolicy::spawn(&host(), quick(watcher(&[("judge", fault)])), told).unwrap();
+        let policy =
+            WatcherPolicy::spawn(&host(), quick(watcher(&[("judge", fault)])), NOW, Vec::new(), told)
+                .unwrap();
         for _ in 0..4 {
             assert!(matches!(policy.judge(NOW, &[watched(1)]).await, Err(Unjudged::Skipped(_))));
         }
@@ -219,9 +223,63 @@ async fn a_watcher_that_fails_is_skipped_with_an_alarm() {
 async fn a_watcher_judges_only_jobs_that_it_was_asked_about() {
     let (told, _) = story();
     let changes = [("judged", "(i64.store (i32.const 2048) (i64.const 99))")];
-    let policy = WatcherPolicy::spawn(&host(), watcher(&changes), told).unwrap();
+    let policy = WatcherPolicy::spawn(&host(), watcher(&changes), NOW, Vec::new(), told).unwrap();
     assert!(matches!(policy.judge(NOW, &[watched(1)]).await, Err(Unjudged::Skipped(_))));
     assert!(policy.status().last_strike.unwrap().contains("it judged job 99"));
+}
+
+fn starting(id: u64) -> StartingJob {
+    StartingJob {
+        id: JobId(id),
+        user: "u".into(),
+        project: "p".into(),
+        needs: Resources::default(),
+        time_limit_ms: None,
+        node: "n".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_watcher_is_told_what_is_started_and_not_over_if_it_wants_to_know() {
+    let (told, _) = story();
+    let spec = watcher(&[("wants", "(return (i32.const 4))")]);
+    let policy = WatcherPolicy::spawn(&host(), spec, NOW, vec![starting(1)], told).unwrap();
+    let wishes = Wishes { starts: true, ..Wishes::default() };
+    assert_eq!(policy.wishes(NOW).await, Ok(wishes));
+    let refused = Ok(Err(StartRefusal::NotNow("small".into())));
+    assert_eq!(policy.may_start(NOW, &starting(2)).await, refused);
+    policy.ended(NOW, JobId(1)).await.unwrap();
+    assert_eq!(policy.may_start(NOW, &starting(2)).await, Ok(Ok(())));
+    policy.started(NOW, starting(2)).await.unwrap();
+    policy.reload(&host(), policy.spec()).unwrap();
+    assert_eq!(policy.may_start(NOW, &starting(3)).await, refused);
+    let (told, _) = story();
+    let policy = WatcherPolicy::spawn(&host(), watcher(&[]), NOW, vec![starting(1)], told).unwrap();
+    assert_eq!(policy.wishes(NOW).await, Ok(Wishes::default()));
+    assert_eq!(policy.may_start(NOW, &starting(2)).await, Ok(Ok(())));
+}
+
+#[tokio::test]
+async fn a_watcher_that_fails_when_it_is_asked_about_a_start_is_no_refusal() {
+    let (told, _) = story();
+    let spec = quick(watcher(&[("may-start", TRAP)]));
+    let policy = WatcherPolicy::spawn(&host(), spec, NOW, Vec::new(), told).unwrap();
+    for _ in 0..4 {
+        assert!(policy.may_start(NOW, &starting(1)).await.is_err());
+    }
+    assert!(matches!(policy.status().state, PluginState::Benched { .. }));
+}
+
+#[tokio::test]
+async fn a_watcher_warns_by_signals_that_there_are() {
+    // A warning with the signal 99, in the place of the reason for a stop.
+    let change = "(i32.store (i32.const 2056) (i32.const 1)) (i32.store (i32.const 2068) (i32.const 1)) \
+                  (i32.store (i32.const 2072) (i32.const 99))";
+    let (told, _) = story();
+    let policy =
+        WatcherPolicy::spawn(&host(), watcher(&[("judged", change)]), NOW, Vec::new(), told).unwrap();
+    assert!(policy.judge(NOW, &[watched(1)]).await.is_err());
+    assert!(policy.status().last_strike.unwrap().contains("there is no signal 99"));
 }
 
 fn wants(job: u64, ports: &[u16]) -> NetworkRequest {

@@ -43,16 +43,25 @@ fn every_shipped_policy_passes_the_check() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "wasm") {
             let name = path.file_stem().unwrap().to_str().unwrap();
-            // The one setting that has to be given.
-            let span = (name == "max-lifespan").then(|| ("max".to_owned(), "1h".to_owned()));
-            let settings = CheckSettings { settings: span.into_iter().collect(), ..CheckSettings::default() };
+            // The settings that have to be given.
+            let must = match name {
+                "max-lifespan" => Some(("max", "1h")),
+                "idle" => Some(("for", "1h")),
+                "disk-quota" => Some(("max", "1G")),
+                _ => None,
+            };
+            let must = must.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let settings = CheckSettings { settings: must.into_iter().collect(), ..CheckSettings::default() };
             let report = host().check(name, &fs::read(&path).unwrap(), &settings);
             assert!(report.passed(), "{name}: {:#?}", report.findings);
             checked.push(name.to_owned());
         }
     }
     checked.sort();
-    assert_eq!(checked, ["backfill", "bridge", "fifo", "local", "max-lifespan", "priority"]);
+    assert_eq!(
+        checked,
+        ["backfill", "bridge", "disk-quota", "fifo", "idle", "isolated", "local", "max-lifespan", "priority"]
+    );
 }
 
 #[test]
@@ -173,17 +182,19 @@ async fn an_auth_policy_that_traps_lets_nobody_in() {
 #[tokio::test]
 async fn a_watcher_that_loops_is_skipped() {
     let spec = from(BAD, "watcher-loops", PolicyKind::Watcher);
-    let policy = WatcherPolicy::spawn(&host(), spec, Arc::new(|_| {})).unwrap();
+    let policy = WatcherPolicy::spawn(&host(), spec, UtcMs(0), Vec::new(), Arc::new(|_| {})).unwrap();
     let job = WatchedJob {
         id: JobId(1),
         user: "u".into(),
         project: "p".into(),
         needs: Resources::default(),
         started: UtcMs(0),
+        active_since: UtcMs(0),
+        suspended: false,
         time_limit_ms: None,
         cpu_micros: None,
         memory_bytes: None,
-        disk_bytes: None,
+        directory: None,
     };
     for _ in 0..4 {
         let judged = policy.judge(UtcMs(1), std::slice::from_ref(&job)).await;

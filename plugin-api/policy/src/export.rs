@@ -230,12 +230,34 @@ macro_rules! export_watcher {
                 fn configure(settings: Vec<Setting>) -> Result<(), Error> {
                     POLICY.with(|policy| policy.configure(settings, <$policy as $crate::Watcher>::configure))
                 }
+                fn wants() -> contract::Wishes {
+                    POLICY
+                        .with(|policy| policy.ask(|policy| $crate::Watcher::wants(policy)))
+                        .unwrap_or(contract::Wishes::empty())
+                }
                 fn judge(
                     now_ms: $crate::InstantMs,
                     jobs: Vec<contract::WatchedJob>,
                 ) -> Result<Vec<contract::Judgement>, Error> {
                     POLICY
                         .with(|policy| policy.try_ask(|policy| $crate::Watcher::judge(policy, now_ms, jobs)))
+                }
+                fn may_start(
+                    now_ms: $crate::InstantMs,
+                    job: contract::StartingJob,
+                ) -> Result<(), contract::Refusal> {
+                    POLICY
+                        .with(|policy| policy.ask(|policy| $crate::Watcher::may_start(policy, now_ms, job)))
+                        .unwrap_or_else(|| {
+                            let words = "the watcher was asked before it was configured";
+                            Err(contract::Refusal::NotNow(words.into()))
+                        })
+                }
+                fn started(now_ms: $crate::InstantMs, job: contract::StartingJob) {
+                    POLICY.with(|policy| policy.ask(|policy| $crate::Watcher::started(policy, now_ms, job)));
+                }
+                fn ended(now_ms: $crate::InstantMs, job: $crate::JobId) {
+                    POLICY.with(|policy| policy.ask(|policy| $crate::Watcher::ended(policy, now_ms, job)));
                 }
             }
     $crate::bindings::watcher::export!(Component with_types_in $crate::bindings::watcher);

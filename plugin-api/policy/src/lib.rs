@@ -31,8 +31,11 @@ pub mod auth;
 #[doc(hidden)]
 pub mod bindings;
 mod export;
+mod limits;
+mod looks;
 pub mod network;
 pub mod order;
+pub mod ports;
 pub mod queue;
 pub mod rank;
 mod resources;
@@ -44,6 +47,7 @@ pub mod standing;
 pub mod table;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod units;
 mod walk;
 pub mod watcher;
 
@@ -57,6 +61,8 @@ pub use bindings::{
 };
 #[doc(hidden)]
 pub use export::Held;
+pub use limits::Limits;
+pub use looks::Looks;
 pub use network::Network;
 pub use order::{Order, Ordered};
 pub use queue::OrderedQueue;

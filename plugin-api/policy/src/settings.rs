@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
-use crate::{Error, Setting};
+use crate::{Error, Setting, units};
 
 /// The settings of a policy. Each is taken out as it is read; what is left over in the end was a mistake.
 #[derive(Clone, Debug, Default)]
@@ -42,10 +42,19 @@ impl Settings {
         }
     }
 
-    /// Takes a setting that is a list with commas, without empty entries; an empty one when it is not given.
+    /// Takes a setting that is a list, or one text with commas, without empty entries; an empty one when it is
+    /// not given.
     pub fn list(&mut self, key: &str) -> Vec<String> {
-        let value = self.take(key).unwrap_or_default();
-        value.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+        let mut entries: Vec<String> =
+            self.take(key).unwrap_or_default().split(',').map(str::to_owned).collect();
+        // The host numbers the elements of a list from 0.
+        entries.extend((0..).map_while(|at: usize| self.left.remove(&format!("{key}.{at}"))));
+        entries
+            .iter()
+            .map(|entry| entry.trim())
+            .filter(|entry| !entry.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Takes a setting that is a span of time: a number of seconds, or one with `ms`, `s`, `m`, `h` or `d`.
@@ -55,9 +64,33 @@ impl Settings {
     /// When it is something else.
     pub fn span_ms(&mut self, key: &str) -> Result<Option<u64>, Error> {
         let Some(value) = self.take(key) else { return Ok(None) };
-        parse_span_ms(value.trim()).map(Some).ok_or_else(|| {
+        units::parse_span_ms(value.trim()).map(Some).ok_or_else(|| {
             bad_settings(format!("{key} = {value:?} is not a span of time such as 90s, 15m, 12h or 7d"))
         })
+    }
+
+    /// Takes a setting that is a signal to warn jobs by: its name, such as USR1, or its number.
+    ///
+    /// # Errors
+    /// When it is none, or one that no job can hear.
+    pub fn signal(&mut self, key: &str) -> Result<Option<i32>, Error> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        units::parse_signal(value.trim()).map(Some).ok_or_else(|| {
+            bad_settings(format!(
+                "{key} = {value:?} is not a signal that a job can hear, such as USR1 or TERM"
+            ))
+        })
+    }
+
+    /// Takes a setting that is a share such as `5%`. In thousandths.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn permille(&mut self, key: &str) -> Result<Option<u64>, Error> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        units::parse_permille(value.trim())
+            .map(Some)
+            .ok_or_else(|| bad_settings(format!("{key} = {value:?} is not a share such as 5%")))
     }
 
     /// Takes all settings of a table: those with keys that begin with `table` and a dot, without both.
@@ -82,20 +115,6 @@ impl Settings {
         let known = if self.read.is_empty() { "none".to_owned() } else { self.read.join(", ") };
         Err(bad_settings(format!("there is no setting {unread:?}; this policy reads: {known}")))
     }
-}
-
-fn parse_span_ms(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit.trim() {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60 * 1000,
-        "h" => 3600 * 1000,
-        "d" => 24 * 3600 * 1000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit_ms)
 }
 
 #[cfg(test)]
@@ -128,19 +147,22 @@ mod tests {
     }
 
     #[test]
-    fn spans_have_the_usual_units() {
-        let spans = ["0", "90", "1500ms", "15 m", "12h", "7d"].map(parse_span_ms);
-        let days = 7 * 24 * 3_600_000;
-        assert_eq!(spans, [0, 90_000, 1500, 900_000, 43_200_000, days].map(Some));
-        assert_eq!(["", "d", "-1", "1.5h", "99999999999999999999"].map(parse_span_ms), [None; 5]);
-    }
-
-    #[test]
     fn a_table_is_taken_as_a_whole() {
         let mut settings = settings(&[("volumes.db.path", "/db"), ("volumes.a.path", "/a"), ("v", "1")]);
         let expected = [("a.path", "/a"), ("db.path", "/db")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(settings.table("volumes"), expected);
         assert_eq!(settings.list("v"), ["1"]);
+        assert_eq!(settings.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_list_is_one_text_with_commas_or_numbered_elements_in_their_order() {
+        let mut settings = settings(&[("a", "x, y,,z"), ("b.2", "l"), ("b.1", "k"), ("b.0", "j")]);
+        assert_eq!(
+            (settings.list("a"), settings.list("c")),
+            (vec!["x".into(), "y".into(), "z".into()], vec![])
+        );
+        assert_eq!(settings.list("b"), ["j", "k", "l"]);
         assert_eq!(settings.finish(), Ok(()));
     }
 }

@@ -91,8 +91,13 @@ struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     fn new(machines: &[Machine], jobs: &'a [Job], planner: &'a mut dyn Planner) -> Self {
         let quotas = QuotaSettings::default();
-        let settings =
-            Settings { cluster: "test".into(), starts_per_plan: 1000, has_network_policy: false, quotas };
+        let settings = Settings {
+            cluster: "test".into(),
+            starts_per_plan: 1000,
+            has_network_policy: false,
+            asks_before_starts: false,
+            quotas,
+        };
         let mut engine = Engine::new(settings);
         engine.add_executor(EXECUTOR);
         let node = |(number, machine): (usize, &Machine)| NodeInfo {

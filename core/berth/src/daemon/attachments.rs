@@ -1,5 +1,7 @@
 //! Networks of jobs, kept so that a fresh network policy can be told of them.
 
+use std::collections::BTreeSet;
+
 use berth_model::{JobId, NetworkAttachment};
 use berth_policy_host::Attached;
 use berth_store::{Store, StoreError};
@@ -34,10 +36,14 @@ pub async fn drop_kept(store: &dyn Store, job: JobId) -> Result<(), StoreError> 
     store.delete_policy_state(TABLE, &job.to_string()).await.map(|_| ())
 }
 
-/// All that are kept.
-pub async fn all(store: &dyn Store) -> Result<Vec<Attached>, StoreError> {
+/// Those of jobs that have a place. What is kept of others was to be dropped when the crash came.
+pub async fn of(store: &dyn Store, placed: &BTreeSet<JobId>) -> Result<Vec<Attached>, StoreError> {
     let mut all = Vec::new();
     for key in store.policy_keys(TABLE, "", u64::from(u32::MAX)).await? {
+        if !key.parse().is_ok_and(|job| placed.contains(&JobId(job))) {
+            store.delete_policy_state(TABLE, &key).await?;
+            continue;
+        }
         let value = store.policy_state(TABLE, &key).await?.unwrap_or_default();
         if let (Ok(job), Ok(Kept { node, what })) = (key.parse().map(JobId), serde_json::from_slice(&value)) {
             all.push(Attached { job, node, what });

@@ -5,18 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use berth_engine::{ControlAction, LaunchOrder, NetworkAnswer, Token};
+use berth_engine::{ControlAction, LaunchOrder, Token};
 use berth_executor_api::{Action, Launch};
 use berth_model::{Attempt, AttemptName, JobId};
-use berth_policy_host::{NetworkRefusal, NetworkRequest};
 use futures::{StreamExt, stream};
 
-use super::{
-    attachments,
-    launches::submission_of,
-    message::Message,
-    turn::{Turn, now},
-};
+use super::{launches::submission_of, message::Message, turn::Turn};
 
 /// How many submissions are read at once.
 const READ_AT_ONCE: usize = 8;
@@ -98,51 +92,5 @@ impl Turn {
         if let Some(target) = self.registry.get(executor) {
             target.reconcile(&names);
         }
-    }
-
-    pub(super) fn ask_network(&self, job: JobId, attempt: Attempt, node: String) {
-        let (store, inbox, policies) =
-            (Arc::clone(&self.store), self.inbox.clone(), Arc::clone(&self.policies));
-        tokio::spawn(async move {
-            let not_now = |words: String| NetworkAnswer::NotNow(words);
-            let answer = match (&policies.network, store.submission(job).await) {
-                (None, _) => not_now("no network policy is configured any more".into()),
-                (_, Err(error)) => not_now(format!("what was submitted cannot be read: {error}")),
-                (_, Ok(None)) => not_now("what was submitted is not stored any more".into()),
-                (Some(policy), Ok(Some(submission))) => {
-                    let request = NetworkRequest {
-                        job,
-                        user: submission.owner.user.clone(),
-                        project: submission.spec.project.clone(),
-                        label: submission.spec.network.clone(),
-                        ports: submission.spec.ports.clone(),
-                        node: node.clone(),
-                    };
-                    match policy.attach(now(), &request).await {
-                        Ok(attachment) => match attachments::keep(&*store, job, &node, &attachment).await {
-                            Ok(()) => NetworkAnswer::Attached(attachment),
-                            Err(error) => not_now(format!("its network cannot be stored: {error}")),
-                        },
-                        Err(NetworkRefusal::Never(words)) => NetworkAnswer::Never(words),
-                        Err(NetworkRefusal::NotNow(words)) => not_now(words),
-                    }
-                }
-            };
-            inbox.tell(Message::Attached { job, attempt, answer }).await;
-        });
-    }
-
-    pub(super) fn release_network(&self, job: JobId) {
-        let (store, policies) = (Arc::clone(&self.store), Arc::clone(&self.policies));
-        tokio::spawn(async move {
-            if let Some(policy) = &policies.network
-                && let Err(error) = policy.release(now(), job).await
-            {
-                tracing::warn!(job = job.0, error = %error, "network not released");
-            }
-            if let Err(error) = attachments::drop_kept(&*store, job).await {
-                tracing::warn!(job = job.0, error = %error, "network not forgotten");
-            }
-        });
     }
 }

@@ -1,6 +1,6 @@
 //! What reaches the loop.
 
-use berth_engine::{Answer, Command, Engine, NetworkAnswer, QuotaSettings, Refusal};
+use berth_engine::{Answer, Command, Engine, QuotaSettings, Refusal, StartAnswer};
 use berth_model::{Attempt, JobId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,14 +13,16 @@ pub enum Message {
         /// Gets the answer, after what it says is durable.
         reply: oneshot::Sender<Result<Answer, CommandError>>,
     },
-    /// From the network policy.
+    /// Whether a watcher wants to be asked before jobs start.
+    AskBeforeStarts(bool),
+    /// From those who were asked before a launch.
     Attached {
         /// The job.
         job: JobId,
         /// The execution.
         attempt: Attempt,
         /// What it said.
-        answer: NetworkAnswer,
+        answer: StartAnswer,
     },
     /// An attempt that could not even be tried to launch.
     NotLaunched {

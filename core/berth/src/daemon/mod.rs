@@ -2,10 +2,12 @@
 
 mod accounts;
 mod attachments;
-mod directory;
+mod directories;
 mod effects;
 mod feed;
+mod gate;
 mod launches;
+mod memberships;
 pub mod message;
 pub mod places;
 mod policies;
@@ -29,7 +31,7 @@ use berth_config::{Config, Loaded};
 use berth_engine::{Engine, Settings};
 use berth_executor_host::{Limits, Registry};
 use berth_model::{JobId, StateKind, UtcMs};
-use berth_policy_host::SchedulerEvent;
+use berth_policy_host::{SchedulerEvent, StartingJob};
 use berth_store::{SqliteOptions, SqliteStore, Store};
 use tokio::{
     runtime::Handle,
@@ -37,15 +39,17 @@ use tokio::{
     task::JoinHandle,
 };
 
+use self::{
+    directories::Directories, feed::Feed, gate::Gate, launches::Launches, state::PolicyTables, turn::Turn,
+};
 pub use self::{
-    directory::Directory,
     feed::{About, Events, Listening},
+    memberships::Memberships,
     message::{CommandError, Inbox},
     policies::Policies,
     settings::{LiveConfig, Reloaded},
     turn::now,
 };
-use self::{feed::Feed, launches::Launches, state::PolicyTables, turn::Turn};
 use crate::plugins;
 
 /// How many messages may wait for the loop.
@@ -64,7 +68,7 @@ pub struct Daemon {
     /// What happens.
     pub feed: Listening,
     /// Who belongs to which project.
-    pub directory: Arc<Directory>,
+    pub memberships: Arc<Memberships>,
     /// What berth.toml decides.
     pub config: LiveConfig,
     /// When it started.
@@ -85,29 +89,38 @@ impl Daemon {
         let config = live.now();
         prepare_directories(&config)?;
         let store = open_store(&config).await?;
-        let (mut engine, directory) = restore(&config, &*store).await?;
-        let directory = Arc::new(directory);
+        let (mut engine, memberships) = restore(&config, &*store).await?;
+        let memberships = Arc::new(memberships);
         let (registry, host_events) = start_executors(&config, &mut engine, plugins).await?;
 
         let (sender, messages) = mpsc::channel(MOST_WAITING);
         let (stall, stalled) = tokio_watch::channel(None);
         let inbox = Inbox::new(sender, stalled);
         let (plan, plans) = mpsc::unbounded_channel();
-        let policies = start_policies(&live, &store, plan).await?;
+        let policies = start_policies(&live, &store, &engine, plan).await?;
         let (registry, policies) = (Arc::new(registry), Arc::new(policies));
+        watch::ask_wishes(&policies).await;
+        inbox.tell(message::Message::AskBeforeStarts(policies.asks_before_starts())).await;
 
         let (stop, stopped) = tokio_watch::channel(false);
         let feed = Feed::new();
         let listening = feed.listening();
-        watch::start(&policies, &registry, &inbox, &stopped);
+        let sight = watch::Sight {
+            registry: Arc::clone(&registry),
+            store: Arc::clone(&store),
+            inbox: inbox.clone(),
+            directories: Directories::new(&config.jobs.directory),
+        };
+        watch::start(&policies, &Arc::new(sight), &stopped);
         let turn = Turn {
             engine,
             store: Arc::clone(&store),
             registry: Arc::clone(&registry),
             policies: Arc::clone(&policies),
             launches: Launches::new(&config.cluster.name, &config.jobs.directory),
+            gate: Gate::start(&store, &policies, &registry, &inbox),
             feed,
-            directory: Arc::clone(&directory),
+            memberships: Arc::clone(&memberships),
             inbox: inbox.clone(),
             cluster: config.cluster.name.clone(),
             stall,
@@ -130,7 +143,7 @@ impl Daemon {
             policies,
             registry,
             feed: listening,
-            directory,
+            memberships,
             config: live,
             started,
             stop,
@@ -184,12 +197,14 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(opened.await??))
 }
 
-async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, Directory)> {
+async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, Memberships)> {
     let stored = store.restore().await?;
     let settings = Settings {
         cluster: config.cluster.name.clone(),
         starts_per_plan: config.jobs.starts_per_plan,
         has_network_policy: config.network.is_some(),
+        // What they want is not known yet. If it is nothing, the answer is yes.
+        asks_before_starts: !config.watchers.is_empty(),
         quotas: settings::quotas(&config.quotas),
     };
     let dependencies: Vec<JobId> =
@@ -202,8 +217,8 @@ async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, 
     if live > 0 {
         tracing::info!(live, "jobs restored");
     }
-    let directory = Directory::new(&stored.accounts);
-    Ok((Engine::restore(settings, stored, &ended), directory))
+    let memberships = Memberships::new(&stored.accounts);
+    Ok((Engine::restore(settings, stored, &ended), memberships))
 }
 
 async fn start_executors(
@@ -225,18 +240,24 @@ async fn start_executors(
 async fn start_policies(
     live: &LiveConfig,
     store: &Arc<dyn Store>,
+    engine: &Engine,
     plans: mpsc::UnboundedSender<SchedulerEvent>,
 ) -> anyhow::Result<Policies> {
     let runtime = Handle::current();
     let tables = PolicyTables::new(Arc::clone(store), runtime);
     let attached = match live.now().network {
-        Some(_) => attachments::all(&**store).await?,
+        Some(_) => {
+            let placed = engine.launched().iter().map(|job| job.id).collect();
+            attachments::of(&**store, &placed).await?
+        }
         None => Vec::new(),
     };
+    let started: Vec<StartingJob> = engine.launched().into_iter().map(gate::starting).collect();
     let live = live.clone();
     let on_scheduler = move |event| {
         // The loop is on its way out when it no longer listens.
         let _ = plans.send(event);
     };
-    tokio::task::spawn_blocking(move || Policies::start(&live, tables, attached, on_scheduler)).await?
+    tokio::task::spawn_blocking(move || Policies::start(&live, tables, attached, &started, on_scheduler))
+        .await?
 }

@@ -1,18 +1,21 @@
 //! The configured policies, made and kept.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::{Context, anyhow};
 use berth_config::{Config, Policy};
 use berth_policy_host::{
     Attached, AuthPolicy, AuthSettings, Capability, Grants, HostSettings, Limits, NetworkPolicy,
     OnSupervised, PluginStatus, PolicyHost, PolicyKind, PolicySource, PolicySpec, SchedulerEvent,
-    SchedulerPolicy, Supervised, Supervision, WatcherPolicy,
+    SchedulerPolicy, StartingJob, Supervised, Supervision, WatcherPolicy,
 };
 
 use sha2::{Digest, Sha256};
 
-use super::{LiveConfig, accounts::OwnAccounts, state::PolicyTables};
+use super::{LiveConfig, accounts::OwnAccounts, state::PolicyTables, turn::now};
 use crate::shipped;
 
 /// All policies of this Berth.
@@ -31,6 +34,15 @@ pub struct Watcher {
     pub name: String,
     pub every: std::time::Duration,
     pub policy: WatcherPolicy,
+    /// It wants to be asked before jobs start, as far as is known.
+    pub asks: AtomicBool,
+}
+
+impl Watcher {
+    /// Whether it wants to be asked before jobs start, as far as is known.
+    pub fn asks(&self) -> bool {
+        self.asks.load(Ordering::Relaxed)
+    }
 }
 
 impl Policies {
@@ -42,6 +54,7 @@ impl Policies {
         live: &LiveConfig,
         tables: PolicyTables,
         attached: Vec<Attached>,
+        started: &[StartingJob],
         on_scheduler: impl FnMut(SchedulerEvent) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let config = live.now();
@@ -58,8 +71,9 @@ impl Policies {
         let mut watchers = Vec::new();
         for watcher in &config.watchers {
             let spec = spec(&watcher.name, PolicyKind::Watcher, &watcher.policy, &tables)?;
-            let policy = WatcherPolicy::spawn(&host, spec, logged(&watcher.name))?;
-            watchers.push(Watcher { name: watcher.name.clone(), every: watcher.every, policy });
+            let policy = WatcherPolicy::spawn(&host, spec, now(), started.to_vec(), logged(&watcher.name))?;
+            let (name, asks) = (watcher.name.clone(), AtomicBool::new(false));
+            watchers.push(Watcher { name, every: watcher.every, policy, asks });
         }
         let network = config.network.as_ref().map(|network| {
             let spec = spec("network", PolicyKind::Network, network, &tables)?;
@@ -67,6 +81,11 @@ impl Policies {
         });
         let (config, network) = (live.clone(), network.transpose()?);
         Ok(Self { host, scheduler, auth, watchers, network, config, tables })
+    }
+
+    /// Whether any watcher wants to be asked before jobs start, as far as is known.
+    pub fn asks_before_starts(&self) -> bool {
+        self.watchers.iter().any(Watcher::asks)
     }
 
     /// How all of them stand.

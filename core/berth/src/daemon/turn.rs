@@ -14,9 +14,10 @@ use berth_store::{Batch, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    directory::Directory,
     feed::Feed,
+    gate::{Gate, Question},
     launches::Launches,
+    memberships::Memberships,
     message::{CommandError, Inbox, Message},
     policies::{Policies, log_supervised},
     translate,
@@ -48,8 +49,9 @@ pub struct Turn {
     pub(super) registry: Arc<Registry>,
     pub(super) policies: Arc<Policies>,
     pub(super) launches: Launches,
+    pub(super) gate: Gate,
     pub(super) feed: Feed,
-    pub(super) directory: Arc<Directory>,
+    pub(super) memberships: Arc<Memberships>,
     pub(super) inbox: Inbox,
     pub(super) cluster: String,
     pub(super) stall: watch::Sender<Option<String>>,
@@ -283,6 +285,7 @@ impl Turn {
                 self.waiting.insert(self.next_token, reply);
                 vec![Input::Command { token: self.next_token, command }]
             }
+            Message::AskBeforeStarts(asks) => vec![Input::AskBeforeStarts(asks)],
             Message::Attached { job, attempt, answer } => vec![Input::Attached { job, attempt, answer }],
             Message::NotLaunched { job, attempt, words } => {
                 let answer = berth_engine::LaunchAnswer::NoRoom(words);
@@ -341,11 +344,13 @@ impl Turn {
             // Asked for before the step was written.
             Effect::AskPlan(_) => {}
             Effect::AccountSet { kind, name, terms, .. } => {
-                self.directory.set(kind, &name, terms.map(|terms| *terms));
+                self.memberships.set(kind, &name, terms.map(|terms| *terms));
             }
             Effect::Breach { snapshot, words } => self.policies.scheduler.breach(snapshot, words),
-            Effect::AskNetwork { job, attempt, node } => self.ask_network(job, attempt, node),
-            Effect::ReleaseNetwork { job } => self.release_network(job),
+            Effect::AskStart { job, attempt, array, network } => {
+                self.gate.ask(Question { job: *job, attempt, array, network });
+            }
+            Effect::ReleaseStart { job } => self.gate.release(job),
             Effect::Launch { executor, orders } => self.launch(&executor, orders),
             Effect::Control { executor, attempt, action, token } => {
                 self.control(&executor, attempt, action, token);

@@ -3,7 +3,7 @@
 use berth_api::{ErrorBody, ErrorCode};
 use berth_server::{Caller, Scope};
 
-use crate::daemon::Directory;
+use crate::daemon::Memberships;
 
 /// Whether somebody may see the jobs of `owner`.
 pub fn sees(who: &Caller, owner: &str) -> bool {
@@ -11,8 +11,8 @@ pub fn sees(who: &Caller, owner: &str) -> bool {
 }
 
 /// Whether somebody may see a job of `owner` in `project`.
-pub fn sees_job(who: &Caller, directory: &Directory, owner: &str, project: &str) -> bool {
-    sees(who, owner) || directory.shares(project, &who.identity.user)
+pub fn sees_job(who: &Caller, memberships: &Memberships, owner: &str, project: &str) -> bool {
+    sees(who, owner) || memberships.shares(project, &who.identity.user)
 }
 
 /// Whether somebody acts as an administrator on a job of `owner`.
@@ -31,15 +31,15 @@ pub fn administers(who: &Caller) -> bool {
 /// `not-found` when they may not even see it, `forbidden` when they may not touch it.
 pub fn may_touch(
     who: &Caller,
-    directory: &Directory,
+    memberships: &Memberships,
     (owner, project): (&str, &str),
     job: &str,
 ) -> Result<(), ErrorBody> {
-    if !sees_job(who, directory, owner, project) {
+    if !sees_job(who, memberships, owner, project) {
         return Err(no_such_job(job));
     }
     needs(who, Scope::Submit)?;
-    if who.identity.user == owner || administers(who) || directory.shares(project, &who.identity.user) {
+    if who.identity.user == owner || administers(who) || memberships.shares(project, &who.identity.user) {
         return Ok(());
     }
     Err(ErrorBody::new(ErrorCode::Forbidden, format!("job {job} belongs to {owner}")))

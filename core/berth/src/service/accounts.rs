@@ -86,18 +86,18 @@ impl Service {
     /// the project is shared.
     fn sees_account(&self, who: &Caller, standing: &Standing) -> bool {
         let user = &who.identity.user;
-        let directory = &self.daemon.directory;
+        let memberships = &self.daemon.memberships;
         who.identity.sees_everything()
             || match standing.kind {
                 AccountKind::User => standing.name == *user,
                 AccountKind::Project => {
-                    standing.name == DEFAULT_PROJECT || directory.is_member(&standing.name, user)
+                    standing.name == DEFAULT_PROJECT || memberships.is_member(&standing.name, user)
                 }
                 AccountKind::Group => false,
                 AccountKind::Member => standing
                     .name
                     .split_once('/')
-                    .is_some_and(|(project, member)| member == user || directory.shares(project, user)),
+                    .is_some_and(|(project, member)| member == user || memberships.shares(project, user)),
             }
     }
 

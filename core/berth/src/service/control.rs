@@ -47,7 +47,7 @@ impl Service {
         user: &str,
         tag: Option<String>,
     ) -> Result<Vec<String>, ErrorBody> {
-        access::may_touch(who, &self.daemon.directory, (user, DEFAULT_PROJECT), "of that user")?;
+        access::may_touch(who, &self.daemon.memberships, (user, DEFAULT_PROJECT), "of that user")?;
         let query = ListQuery {
             states: StateKind::ALL.into_iter().filter(|kind| !kind.is_end()).collect(),
             owner: Some(user.to_owned()),
@@ -68,7 +68,7 @@ impl Service {
             ErrorBody::new(ErrorCode::Invalid, error.to_string())
         })?;
         let found = self.seen(who, reference).await?;
-        access::may_touch(who, &self.daemon.directory, (&found.owner, &found.project), job)?;
+        access::may_touch(who, &self.daemon.memberships, (&found.owner, &found.project), job)?;
         let is_over = found.moving.state.kind().is_end();
         if is_over && request.action != Controls::Rerun {
             return Ok(Some(format!("it has ended already: {}", found.moving.state.kind())));

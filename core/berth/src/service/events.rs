@@ -13,14 +13,14 @@ use futures::{StreamExt, stream};
 use tokio::sync::broadcast;
 
 use super::{Service, access, causes, failures, rows};
-use crate::daemon::{About, Directory, Events};
+use crate::daemon::{About, Events, Memberships};
 
 /// Events read from the store at once.
 const PAGE: u64 = 1000;
 
 struct Following {
     store: Arc<dyn Store>,
-    directory: Arc<Directory>,
+    memberships: Arc<Memberships>,
     who: Caller,
     /// The number of the last event that was looked at.
     seen: u64,
@@ -39,12 +39,19 @@ impl Service {
         // Listened to before the store is asked, so that nothing falls between the two.
         let live = self.daemon.feed.listen();
         let store = Arc::clone(&self.daemon.store);
-        let directory = Arc::clone(&self.daemon.directory);
+        let memberships = Arc::clone(&self.daemon.memberships);
         let last = store.last_event().await.map_err(failures::store)?;
         let seen = after.unwrap_or(last).min(last);
         let behind = seen < last;
-        let following =
-            Following { store, directory, who: who.clone(), seen, live, behind, waiting: Default::default() };
+        let following = Following {
+            store,
+            memberships,
+            who: who.clone(),
+            seen,
+            live,
+            behind,
+            waiting: Default::default(),
+        };
         Ok(stream::unfold(following, |mut following| async move {
             let row = following.next().await?;
             Some((row, following))
@@ -102,7 +109,7 @@ impl Following {
     }
 
     fn sees(&self, owner: &str, project: &str) -> bool {
-        access::sees_job(&self.who, &self.directory, owner, project)
+        access::sees_job(&self.who, &self.memberships, owner, project)
     }
 
     async fn looked_up(&self, event: &StoredEvent, stood: Option<Stood>) -> Option<EventRow> {

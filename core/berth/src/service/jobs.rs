@@ -141,7 +141,7 @@ impl Service {
 
     /// Whether the caller sees all jobs of a project.
     fn shares_jobs_of(&self, who: &Caller, project: Option<&str>) -> bool {
-        project.is_some_and(|project| self.daemon.directory.shares(project, &who.identity.user))
+        project.is_some_and(|project| self.daemon.memberships.shares(project, &who.identity.user))
     }
 
     /// How many tasks of an array are in which state.
@@ -185,7 +185,7 @@ impl Service {
             Some(found) => found,
             None => self.untouched_task(id, job).await?.ok_or_else(missing)?,
         };
-        match access::sees_job(who, &self.daemon.directory, &found.owner, &found.project) {
+        match access::sees_job(who, &self.daemon.memberships, &found.owner, &found.project) {
             true => Ok(found),
             false => Err(missing()),
         }

@@ -7,8 +7,8 @@ pub fn known() -> KnownPlugins {
         executors: vec![local(), fake()],
         scheduler: PolicyKind::new(&["fifo", "priority"], &["log", "usage"]),
         auth: PolicyKind::new(&["local"], &["log", "key-value", "accounts"]),
-        watcher: PolicyKind::new(&["max-lifespan"], &["log", "key-value"]),
-        network: PolicyKind::new(&["bridge"], &["log", "key-value"]),
+        watcher: PolicyKind::new(&["max-lifespan", "idle", "disk-quota"], &["log", "key-value"]),
+        network: PolicyKind::new(&["bridge", "isolated"], &["log", "key-value"]),
     }
 }
 

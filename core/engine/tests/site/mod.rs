@@ -10,11 +10,15 @@ mod back_end;
 mod policy;
 mod store;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use berth_engine::{
     Abilities, Answer, Command as Order, Effect, Engine, Input, NodeInfo, Outcome, QuotaSettings, Refusal,
-    Settings, Token,
+    Settings, StartAnswer, Token,
 };
 use berth_model::{
     AccountKind, AccountTerms, Attempt, AttemptName, Command, Dependency, Grant, Identity, JobId, JobSpec,
@@ -46,6 +50,11 @@ pub struct Site {
     pub stops_asked: BTreeMap<JobId, u32>,
     /// What the site sets about quotas.
     pub quotas: QuotaSettings,
+    /// Whether jobs are asked about before they start, and how many were.
+    pub asks: bool,
+    asked: u32,
+    /// Those that were let start and of which no release was heard.
+    pub let_in: BTreeSet<JobId>,
     /// Whether limits are only ever set before anything is used.
     pub limits_are_old: bool,
     nodes: Vec<NodeInfo>,
@@ -65,6 +74,12 @@ impl Site {
         self.limits_are_old = true;
         self.quotas = quotas.clone();
         self.feed(Input::Quotas(quotas));
+    }
+
+    /// Has somebody asked before jobs start who says no every now and then.
+    pub fn ask_before_starts(&mut self) {
+        self.asks = true;
+        self.feed(Input::AskBeforeStarts(true));
     }
 
     /// A site with one node of so many CPUs, whose back end keeps what it has no room for.
@@ -100,6 +115,9 @@ impl Site {
             breaches: Vec::new(),
             stops_asked: BTreeMap::new(),
             quotas,
+            asks: false,
+            asked: 0,
+            let_in: BTreeSet::new(),
             limits_are_old: false,
             nodes: cpus.iter().enumerate().map(node).collect(),
             next_token: 0,
@@ -169,7 +187,21 @@ impl Site {
                     self.back_end.forget(&attempt);
                 }
             }
-            Effect::AskNetwork { .. } | Effect::ReleaseNetwork { .. } => {}
+            Effect::AskStart { job, attempt, .. } => {
+                assert!(self.asks, "job {} is asked about, and nobody wants it", job.id);
+                self.asked += 1;
+                let answer = match self.asked % 4 {
+                    0 => StartAnswer::NotNow("not now".into()),
+                    _ => {
+                        self.let_in.insert(job.id);
+                        StartAnswer::Yes(None)
+                    }
+                };
+                self.inbox.push(Input::Attached { job: job.id, attempt, answer });
+            }
+            Effect::ReleaseStart { job } => {
+                self.let_in.remove(&job);
+            }
         }
     }
 
@@ -183,7 +215,10 @@ impl Site {
         // What was on its way to the dead process is gone with it.
         self.inbox.clear();
         self.policy = Policy::default();
-        self.engine = Engine::restore(settings(&self.quotas), self.store.restore(), &self.store.ends());
+        let settings = Settings { asks_before_starts: self.asks, ..settings(&self.quotas) };
+        self.engine = Engine::restore(settings, self.store.restore(), &self.store.ends());
+        // Releases may have been lost with the process; the daemon begins with those that have a place.
+        self.let_in = self.engine.launched().iter().map(|job| job.id).filter(|_| self.asks).collect();
         self.engine.add_executor(EXECUTOR);
         self.announce();
     }
@@ -320,7 +355,13 @@ impl Site {
 
 fn settings(quotas: &QuotaSettings) -> Settings {
     let cluster = CLUSTER.into();
-    Settings { cluster, starts_per_plan: 100, has_network_policy: false, quotas: quotas.clone() }
+    Settings {
+        cluster,
+        starts_per_plan: 100,
+        has_network_policy: false,
+        asks_before_starts: false,
+        quotas: quotas.clone(),
+    }
 }
 
 /// A job of one CPU.

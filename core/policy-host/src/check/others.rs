@@ -6,7 +6,7 @@ use berth_model::{Identity, JobId, NetworkAttachment, Resources, UtcMs};
 
 use super::{CheckReport, SAMPLE_USER};
 use crate::{
-    Credentials, Fault, JobRequest, Loaded, NetworkRequest, WatchedJob,
+    Credentials, DirectorySize, Fault, JobRequest, Loaded, NetworkRequest, StartingJob, WatchedJob, Wishes,
     auth::{no_more_than_asked, sound},
     bindings::v0_1_0::{auth, network, watcher},
     instance::Instance,
@@ -113,6 +113,40 @@ pub(super) fn check_watcher(loaded: &Loaded, report: &mut CheckReport) {
             return;
         }
     }
+    check_starts(&mut policy, report);
+}
+
+/// Of a watcher that wants to know of starts, whether it answers when it is asked, and hears of starts and ends.
+fn check_starts(policy: &mut Instance<watcher::WatcherPolicy>, report: &mut CheckReport) {
+    let wishes = policy.call(|store, world| world.berth_policy_watcher().call_wants(store)).map(Wishes::from);
+    let wishes = match wishes {
+        Ok(wishes) => wishes,
+        Err(fault) => return report.problem(format!("it failed when asked what it wants: {fault}")),
+    };
+    if !wishes.starts {
+        return;
+    }
+    let job = watcher::StartingJob::from(&StartingJob {
+        id: JobId(4),
+        user: SAMPLE_USER.0.to_owned(),
+        project: "sample".to_owned(),
+        needs: Resources { cpu_millis: 1000, memory_bytes: 1 << 30, gpus: 0 },
+        time_limit_ms: None,
+        node: "local/sample".to_owned(),
+    });
+    let asked = policy.call(|store, world| {
+        let watcher = world.berth_policy_watcher();
+        let answer = watcher.call_may_start(&mut *store, NOW.0, &job)?;
+        watcher.call_started(&mut *store, NOW.0, &job)?;
+        watcher.call_ended(&mut *store, NOW.0, job.id)?;
+        watcher.call_ended(store, NOW.0, u64::MAX)?;
+        Ok(answer)
+    });
+    report.found(match asked {
+        Ok(Ok(())) => Ok("it lets a job start".to_owned()),
+        Ok(Err(refusal)) => Ok(format!("it lets a job not start: {refusal:?}")),
+        Err(fault) => Err(format!("it failed at a start: {fault}")),
+    });
 }
 
 /// A job just started, one that has run for a day, and one of which little is known.
@@ -125,10 +159,12 @@ fn sample_watched(id: u64) -> WatchedJob {
         project: "sample".to_owned(),
         needs: Resources { cpu_millis: 1000, memory_bytes: 1 << 30, gpus: 0 },
         started: UtcMs(NOW.0 - ran_ms),
+        active_since: UtcMs(NOW.0 - ran_ms),
+        suspended: false,
         time_limit_ms: known.then_some(3_600_000),
         cpu_micros: known.then_some(ran_ms * 1000),
         memory_bytes: known.then_some(2 << 30),
-        disk_bytes: None,
+        directory: (id == 2).then_some(DirectorySize { bytes: 1 << 40, whole: false }),
     }
 }
 

@@ -30,7 +30,7 @@
     (call $begin)
     ;; @attach
     (i32.store (i32.const 1028) (i32.const 16)) (i32.store (i32.const 1032) (i32.const 5))
-    (i32.store (i32.const 1036) (i32.const 4096)) (i32.store (i32.const 1040) (local.get $len))
+    (i32.store (i32.const 1040) (i32.const 4096)) (i32.store (i32.const 1044) (local.get $len))
     (block $done (loop $more
       (br_if $done (i32.ge_u (local.get $i) (local.get $len)))
       (i32.store16 (i32.add (i32.const 4096) (i32.shl (local.get $i) (i32.const 2)))
@@ -42,7 +42,7 @@
     (i32.const 1024))
   (func (export "berth:policy/network@0.1.0#release") (param i64 i64) (call $begin))
   (func (export "berth:policy/network@0.1.0#attached")
-    (param $job i64) (param i32 i32) (param i32 i32) (param $ports i32) (param $len i32) (local $host i32)
+    (param $job i64) (param i32 i32) (param i32 i32 i32 i32) (param $ports i32) (param $len i32) (local $host i32)
     (if (local.get $len) (then
       (local.set $host (i32.load16_u offset=2 (i32.add (local.get $ports)
         (i32.shl (i32.sub (local.get $len) (i32.const 1)) (i32.const 2)))))

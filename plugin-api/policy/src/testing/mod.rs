@@ -1,4 +1,5 @@
-//! Plays the host for a scheduler policy, natively, and watches it for breaches of the contract.
+//! Plays the host for a scheduler policy, natively, and watches it for breaches of the contract; and makes up what
+//! other policies are asked about.
 //!
 //! ```
 //! # use berth_policy_sdk::{Info, Order, PendingJob, info, Ordered};
@@ -21,6 +22,7 @@ mod accounts;
 mod books;
 mod build;
 mod host;
+mod watch;
 
 pub(crate) use self::accounts::standings;
 pub use self::{
@@ -28,4 +30,5 @@ pub use self::{
     books::Breach,
     build::{JobBuilder, job, node},
     host::{Host, Started},
+    watch::watched,
 };

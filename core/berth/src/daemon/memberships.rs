@@ -10,19 +10,19 @@ use berth_model::{AccountKind, AccountTerms};
 
 /// The projects as administrators have set them. Follows the engine, once that is durable.
 #[derive(Debug, Default)]
-pub struct Directory {
+pub struct Memberships {
     projects: RwLock<HashMap<String, Arc<AccountTerms>>>,
 }
 
-impl Directory {
+impl Memberships {
     /// What is stored.
     pub fn new(stored: &[StoredAccount]) -> Self {
-        let directory = Self::default();
+        let memberships = Self::default();
         for account in stored {
             let terms = account.terms.as_ref().map(|(_, terms)| terms.clone());
-            directory.set(account.kind, &account.name, terms);
+            memberships.set(account.kind, &account.name, terms);
         }
-        directory
+        memberships
     }
 
     /// An account was set, or taken away.
@@ -58,17 +58,17 @@ mod tests {
 
     #[test]
     fn only_members_of_a_shared_project_share_its_jobs() {
-        let directory = Directory::default();
+        let memberships = Memberships::default();
         let terms =
             |shared| AccountTerms { members: ["ann".into()].into(), shared, ..AccountTerms::default() };
-        directory.set(AccountKind::Project, "open", Some(terms(true)));
-        directory.set(AccountKind::Project, "closed", Some(terms(false)));
-        directory.set(AccountKind::Group, "group", Some(terms(true)));
-        let shares = ["open", "closed", "group", "none"].map(|project| directory.shares(project, "ann"));
+        memberships.set(AccountKind::Project, "open", Some(terms(true)));
+        memberships.set(AccountKind::Project, "closed", Some(terms(false)));
+        memberships.set(AccountKind::Group, "group", Some(terms(true)));
+        let shares = ["open", "closed", "group", "none"].map(|project| memberships.shares(project, "ann"));
         assert_eq!(shares, [true, false, false, false]);
-        assert!(!directory.shares("open", "bob"));
-        assert!(directory.is_member("closed", "ann"));
-        directory.set(AccountKind::Project, "open", None);
-        assert!(!directory.shares("open", "ann"));
+        assert!(!memberships.shares("open", "bob"));
+        assert!(memberships.is_member("closed", "ann"));
+        memberships.set(AccountKind::Project, "open", None);
+        assert!(!memberships.shares("open", "ann"));
     }
 }
