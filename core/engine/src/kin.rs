@@ -1,5 +1,7 @@
 //! Which accounts belong together: the groups of projects, and the members that projects have had.
 
+use std::collections::hash_map::Entry;
+
 use rustc_hash::FxHashMap;
 
 use crate::{
@@ -40,10 +42,10 @@ impl Kin {
     /// A user has a job in a project.
     pub fn join(&mut self, names: &mut Names, whose: Whose) {
         let parts = (whose.project, whose.user);
-        if !self.members.contains_key(&parts) {
-            let member = names.number(&format!("{}/{}", names.name(whose.project), names.name(whose.user)));
-            self.members.insert(parts, member);
-            self.parts.insert(member, parts);
+        if let Entry::Vacant(member) = self.members.entry(parts) {
+            let name = format!("{}/{}", names.name(whose.project), names.name(whose.user));
+            let number = *member.insert(names.number(&name));
+            self.parts.insert(number, parts);
         }
     }
 
