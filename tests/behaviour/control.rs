@@ -156,7 +156,7 @@ async fn what_does_not_fit_the_state_is_refused_with_the_reason() {
     let held = berth.submit_job(Submit { hold: true, ..sh("true") }).await;
     for (action, words) in [(Controls::Suspend, "held"), (Controls::Signal, "")] {
         let request =
-            ControlRequest { action, jobs: vec![held.to_string()], user: None, tag: None, signal: Some(10) };
+            ControlRequest { signal: Some(10), ..ControlRequest::of(action, vec![held.to_string()]) };
         let result = berth.client().control(&request).await.unwrap().remove(0);
         assert!(!result.done && result.message.as_ref().unwrap().contains(words), "{result:?}");
     }
@@ -170,7 +170,7 @@ async fn all_of_ones_jobs_with_a_tag_are_killed_in_one_go() {
     let (first, second) = (berth.submit_job(tagged("old")).await, berth.submit_job(tagged("old")).await);
     let kept = berth.submit_job(tagged("new")).await;
     let user = berth.job(kept).await.row.user;
-    berth.cli(["kill", "--user", &user, "--tag", "old"]).await.ok();
+    berth.cli(["kill", "--user", &user, "--tag", "old", "--yes"]).await.ok();
     for job in [first, second] {
         assert_eq!(berth.end_of(job).await.state, "killed");
     }
@@ -184,4 +184,70 @@ async fn a_job_is_ended_at_its_time_limit() {
     let row = berth.end_of(job).await;
     assert_eq!(row.state, "killed");
     assert!(row.detail.as_ref().unwrap().contains("time limit"), "{row:?}");
+}
+
+#[tokio::test]
+async fn a_waiting_job_is_changed_and_starts_with_what_it_asks_for_then() {
+    let berth = Berth::start().await;
+    let blocking = berth.submit_job(Submit { cpus: Some("3".into()), ..sh("sleep 1000") }).await;
+    berth.wait_for(blocking, "running").await;
+    let script = Submit { cpus: Some("2".into()), ..sh("echo $BERTH_CPUS") };
+    let waits = berth.submit_job(script).await.to_string();
+    let refused = berth.cli(["alter", "--cpus", "99", &waits]).await;
+    assert!(refused.code == 1 && refused.err.contains("no node"), "{refused:?}");
+    let refused = berth.cli(["alter", "--memory", "much", &waits]).await;
+    assert!(refused.code == 1 && refused.err.contains("memory"), "{refused:?}");
+    let nothing = berth.cli(["alter", &waits]).await;
+    assert!(nothing.code == 1 && nothing.err.contains("nothing to change"), "{nothing:?}");
+    berth
+        .cli(["alter", "--cpus", "1", "--priority", "-3", "--project", "rna", "--time", "5m", &waits])
+        .await
+        .ok();
+    berth.succeeds(&waits).await;
+    let job = berth.job(&waits).await;
+    assert_eq!((job.row.project.as_str(), job.row.priority, job.row.cpu_millis), ("rna", -3, 1000));
+    assert_eq!((job.spec.cpus.as_deref(), job.spec.time.as_deref()), (Some("1"), Some("5m")));
+    let words: Vec<_> = job.history.iter().map(|entry| entry.text.clone()).collect();
+    assert!(words.iter().any(|text| text.contains("priority 0 -> -3, project default -> rna")), "{words:?}");
+    let late = berth.cli(["alter", "--priority", "1", &waits]).await.ok();
+    assert!(late.contains("it has ended already"), "{late}");
+}
+
+#[tokio::test]
+async fn an_ended_job_runs_again_with_a_longer_time_limit() {
+    let berth = Berth::start().await;
+    let script = "[ -e again ] && exit 0; touch again; sleep 1000";
+    let job = berth.submit_job(Submit { time: Some("1s".into()), ..sh(script) }).await.to_string();
+    assert_eq!(berth.end_of(&job).await.state, "killed");
+    berth.cli(["rerun", "--time", "1h", "--memory", "64M", &job]).await.ok();
+    berth.succeeds(&job).await;
+    let detail = berth.job(&job).await;
+    assert_eq!((detail.spec.time.as_deref(), detail.row.memory_bytes), (Some("1h"), 64 << 20));
+}
+
+#[tokio::test]
+async fn many_jobs_are_meant_by_what_they_are_and_touched_only_when_their_number_is_confirmed() {
+    let berth = Berth::start().await;
+    let in_project = |name: &str| Submit {
+        hold: true,
+        project: Some(name.into()),
+        tags: vec!["old".into()],
+        ..sh("true")
+    };
+    for _ in 0..12 {
+        berth.submit_job(in_project("rna")).await;
+    }
+    let other = berth.submit_job(in_project("dna")).await;
+    let shown = berth.cli(["kill", "--of-project", "rna", "--state", "held"]).await;
+    assert!(shown.code == 1 && shown.out.contains("and 2 more"), "{shown:?}");
+    assert!(shown.err.contains("add --confirm 12"), "{shown:?}");
+    assert!(berth.all_jobs().await.iter().all(|job| job.state == "held"));
+    berth.submit_job(in_project("rna")).await;
+    let late = berth.cli(["kill", "--of-project", "rna", "--confirm", "12"]).await;
+    assert!(late.code != 0 && late.err.contains("13 jobs are meant by now"), "{late:?}");
+    berth.cli(["alter", "--priority", "5", "--tag", "old", "--yes"]).await.ok();
+    assert!(berth.all_jobs().await.iter().all(|job| job.priority == 5));
+    berth.cli(["kill", "--of-project", "rna", "--confirm", "13"]).await.ok();
+    assert_eq!(berth.job(other).await.row.state, "held");
+    assert!(berth.cli(["kill", "--of-project", "rna"]).await.err.contains("no job is meant"));
 }

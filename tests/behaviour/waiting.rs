@@ -90,7 +90,9 @@ async fn what_it_has_waited_for_is_told_with_times_and_holds_are_known_after_a_c
     let both = [("held".to_owned(), true), ("no-room".to_owned(), false)];
     let first = why(&berth, job, "no-room").await;
     assert_eq!(kinds(&first), both, "{first:#?}");
-    assert!(first.waited[0].until.as_ref() <= Some(&first.waited[1].since), "{first:#?}");
+    let instant = |text: &str| text.parse::<berth_model::UtcMs>().unwrap();
+    let until = first.waited[0].until.as_deref().map(instant);
+    assert!(until <= Some(instant(&first.waited[1].since)), "{first:#?}");
     assert!(reason(&first, "no-room").since.is_some(), "{first:#?}");
     let words = berth.cli(["why", &job.to_string()]).await.ok();
     assert!(words.contains("before that:") && words.contains(": held by its owner"), "{words}");

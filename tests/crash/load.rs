@@ -177,8 +177,7 @@ impl Person {
 
     async fn control(&mut self, action: Controls, job: u64) -> Option<Result<ControlResult, ClientError>> {
         let client = self.client().await?;
-        let request =
-            ControlRequest { action, jobs: vec![job.to_string()], user: None, tag: None, signal: None };
+        let request = ControlRequest::of(action, vec![job.to_string()]);
         let result = client.control(&request).await.map(|mut results| results.remove(0));
         if let Err(error) = &result {
             self.on_error(error);

@@ -119,7 +119,7 @@ impl Berth {
     /// Does something with a job.
     pub async fn control(&self, action: Controls, job: impl Display) -> ControlResult {
         let jobs = vec![job.to_string()];
-        let request = ControlRequest { action, jobs, user: None, tag: None, signal: None };
+        let request = ControlRequest::of(action, jobs);
         self.client().control(&request).await.unwrap().remove(0)
     }
 

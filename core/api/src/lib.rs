@@ -24,7 +24,7 @@ pub use job::{
     Suggestion, Waited, Why,
 };
 pub use operate::{
-    ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow, PluginCheck, PluginRow,
-    ServerInfo, TokenCreated, TokenRow, UsageRow,
+    Alteration, ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow,
+    PluginCheck, PluginRow, ServerInfo, TokenCreated, TokenRow, UsageRow,
 };
 pub use submit::{CommandText, Submit, Submitted, VolumeText};

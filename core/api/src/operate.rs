@@ -21,6 +21,32 @@ pub enum Controls {
     Rerun,
     /// Send them a signal.
     Signal,
+    /// Change what they ask for, while they wait.
+    Alter,
+}
+
+/// What is to be different about jobs, as people write it. What is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alteration {
+    /// Higher is sooner among equals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// The project that it counts for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// `2`, `0.5`, `500m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// `512M`, `4G`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// Whole GPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
+    /// The longest time that it may run: `90s`, `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
 }
 
 /// A request to do something with jobs.
@@ -32,15 +58,60 @@ pub struct ControlRequest {
     /// The jobs, as people write them: `12`, `12.7`.
     #[serde(default)]
     pub jobs: Vec<String>,
-    /// Instead of `jobs`: all live jobs of this user.
+    /// Instead of `jobs`: all that match this and what follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// With `user`: only those with this tag.
+    /// Only those with this tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// Only those of this project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Only those whose name has this in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Only those in this state; all that have not ended where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Do nothing; tell which jobs are meant.
+    #[serde(default)]
+    pub preview: bool,
+    /// Do it only if so many jobs are meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<u64>,
     /// The signal's number, for `signal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// What is to be different, for `alter`, and for `rerun` of jobs that have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alter: Option<Alteration>,
+}
+
+impl ControlRequest {
+    /// Does this with these jobs.
+    #[must_use]
+    pub fn of(action: Controls, jobs: Vec<String>) -> Self {
+        Self {
+            action,
+            jobs,
+            user: None,
+            tag: None,
+            project: None,
+            name: None,
+            state: None,
+            preview: false,
+            expect: None,
+            signal: None,
+            alter: None,
+        }
+    }
+
+    /// Whether jobs are meant by what they are, and not by their numbers.
+    #[must_use]
+    pub fn is_filter(&self) -> bool {
+        let words = [&self.user, &self.tag, &self.project, &self.name, &self.state];
+        words.into_iter().any(Option::is_some)
+    }
 }
 
 /// What came of it for one job.

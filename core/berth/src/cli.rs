@@ -68,8 +68,10 @@ pub enum Command {
     Hold(control::ManyArgs),
     /// Let held jobs start
     Release(control::ManyArgs),
-    /// Run jobs again, under the same numbers
-    Rerun(control::ManyArgs),
+    /// Run jobs again, under the same numbers; ended ones with something changed, if that is wanted
+    Rerun(control::AlterArgs),
+    /// Change what waiting jobs ask for: priority, project, resources, time limit
+    Alter(control::AlterArgs),
     /// Send a signal to running jobs
     Signal(control::SignalArgs),
     /// Run a program beside a running job, with this input and output

@@ -4,9 +4,12 @@
 //! A start reserves what the job uses if it runs for as long as it may; its end settles that. So what an
 //! account has used and reserved together never passes its limits.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::Bound::{Excluded, Unbounded},
+};
 
-use berth_model::{AccountKind, AccountTerms, Bound, JobId, Limits, Resources, Used, UtcMs};
+use berth_model::{AccountKind, AccountTerms, Bound, JobId, JobSpec, Limits, Resources, Used, UtcMs};
 use rustc_hash::FxHashMap;
 
 use crate::{Faded, NameId, fading::Fading};
@@ -451,10 +454,11 @@ impl Accounts {
         }
     }
 
-    /// Jobs that this account keeps waiting, in the order of their numbers, as long as there is a chance that
-    /// some may start once this much is taken by those before.
-    pub fn barred(&self, kind: AccountKind, name: NameId) -> impl Iterator<Item = JobId> {
-        self.get(kind, name).into_iter().flat_map(|account| account.barred.iter().copied())
+    /// The job with the next number that this account keeps waiting.
+    pub fn next_barred(&self, kind: AccountKind, name: NameId, after: Option<JobId>) -> Option<JobId> {
+        let barred = &self.get(kind, name)?.barred;
+        let from = after.map_or(Unbounded, Excluded);
+        barred.range((from, Unbounded)).next().copied()
     }
 
     /// Whether this account keeps a job waiting.
@@ -526,6 +530,13 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// Of what was asked for.
+    pub fn of(spec: &JobSpec) -> Self {
+        let millis = crate::commands::millis;
+        let most_ms = spec.time_limit.map(|limit| millis(limit).saturating_add(millis(spec.grace)));
+        Self { needs: spec.resources, most_ms }
+    }
+
     /// The most that it can use; where nobody knows for how long, what counts whatever the time.
     pub fn most(&self) -> Used {
         Used::of(&self.needs, self.most_ms.unwrap_or(0))

@@ -24,6 +24,13 @@ pub enum Change {
         /// What it needs to be restored; everything else is its array's.
         task: Box<LiveJob>,
     },
+    /// What was submitted was changed: its project, resources and time limit may differ from then on.
+    Altered {
+        /// The job.
+        job: JobId,
+        /// In place of what was asked before.
+        submission: Arc<Submission>,
+    },
     /// Something about a job that is stored already.
     Updated {
         /// The job.

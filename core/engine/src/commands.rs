@@ -23,7 +23,8 @@ impl Engine {
             Command::Release { job, by } => self.release(job, &by),
             Command::Suspend { job } => self.suspend(token, job),
             Command::Resume { job } => self.resume(token, job),
-            Command::Rerun { job, stored, by } => self.rerun(job, stored, by),
+            Command::Rerun { job, stored, altered, by } => self.rerun(job, stored, altered.as_ref(), by),
+            Command::Alter { job, submission, by } => self.alter(job, &submission, &by),
             Command::Note { job, text } => self.note(job, text),
             Command::Signal { job, signal } => self.signal(token, job, signal),
             Command::SetAccount { kind, name, by, version, terms } => {
@@ -55,10 +56,8 @@ impl Engine {
             user: self.names.number(&submission.owner.user),
             project: self.names.number(&spec.project),
         };
-        let most_ms = spec.time_limit.map(|limit| millis(limit).saturating_add(millis(spec.grace)));
-        let cost = Cost { needs: spec.resources, most_ms };
         self.check_project(whose)?;
-        self.check_accounts(whose, &cost, spec.array.map_or(1, |range| range.tasks()))?;
+        self.check_accounts(whose, &Cost::of(spec), spec.array.map_or(1, |range| range.tasks()))?;
 
         let id = self.next_id;
         let numbers = 1 + spec.array.map_or(0, |range| range.tasks());
@@ -325,8 +324,17 @@ impl Engine {
         Ok(Answer::Asked)
     }
 
-    fn rerun(&mut self, id: JobId, stored: Option<Box<LiveJob>>, by: String) -> Result<Answer, Refusal> {
+    fn rerun(
+        &mut self,
+        id: JobId,
+        stored: Option<Box<LiveJob>>,
+        altered: Option<&Arc<Submission>>,
+        by: String,
+    ) -> Result<Answer, Refusal> {
         if let Some(job) = self.jobs.get(&id) {
+            if altered.is_some() {
+                return Err(self.refusal(id, "it can be changed for another run only when it has ended"));
+            }
             if job.array().is_some() {
                 return Err(self.refusal(id, "an array runs again only when it is over; rerun its tasks"));
             }
@@ -336,11 +344,14 @@ impl Engine {
             };
         }
         let stored = stored.filter(|stored| stored.id == id && stored.moving.state.kind().is_end());
-        let Some(stored) = stored else { return Err(Refusal::NotLive(id)) };
+        let Some(mut stored) = stored else { return Err(Refusal::NotLive(id)) };
         let array = stored.task_of.and_then(|(array, _)| self.jobs.get(&array)).and_then(|job| job.array());
         if array.is_some_and(|array| array.killed.is_some()) {
             let (job, state) = (id, stored.moving.state.kind());
             return Err(Refusal::State { job, state, why: "its array is being killed; rerun it after that" });
+        }
+        if let Some(submission) = altered {
+            self.alter_stored(&mut stored, submission)?;
         }
         self.lost.remove(&id);
         self.revive(*stored);

@@ -149,6 +149,18 @@ pub enum Command {
         job: JobId,
         /// The job as it was stored, when the engine no longer knows it.
         stored: Option<Box<LiveJob>>,
+        /// In place of what was asked before, for a job that has ended.
+        altered: Option<Arc<Submission>>,
+        /// Who asked.
+        by: String,
+    },
+    /// Change a job that waits.
+    Alter {
+        /// Which.
+        job: JobId,
+        /// In place of what was asked before. Only the priority, the project, the resources and the time limit may
+        /// differ.
+        submission: Arc<Submission>,
         /// Who asked.
         by: String,
     },

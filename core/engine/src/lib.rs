@@ -3,6 +3,7 @@
 //! the very same code.
 
 mod accounts;
+mod alter;
 mod arrays;
 mod change;
 mod commands;

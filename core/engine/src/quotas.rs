@@ -1,6 +1,6 @@
 //! Quotas at work: what a start reserves, what an end settles, and who has to wait.
 
-use berth_model::{AccountKind, JobId, JobState, UtcMs};
+use berth_model::{AccountKind, JobId, JobSpec, JobState, UtcMs};
 
 use crate::{
     Change, Engine, NameId, OnBreach, QuotaSettings, Refusal,
@@ -11,6 +11,9 @@ use crate::{
 
 /// How often at most all jobs are looked through for those that have to wait.
 const SWEEP_EVERY_MS: u64 = 1000;
+
+/// How long what was let go keeps others waiting when it does not start.
+const LOOK_AGAIN_MS: u64 = 10_000;
 
 impl Job {
     pub(crate) fn whose(&self) -> Whose {
@@ -68,17 +71,37 @@ impl Engine {
         {
             return Err(Refusal::TooManyWait { user: None, waits, limit });
         }
+        self.check_possible(whose, cost)?;
+        self.accounts.submits(self.now, whose.user).map_err(|wait_ms| Refusal::TooFast { user, wait_ms })
+    }
+
+    fn check_possible(&self, whose: Whose, cost: &Cost) -> Result<(), Refusal> {
         match self.accounts.never(self.keys(whose), cost) {
             Some(Never::NoTimeLimit { kind, name }) => {
-                return Err(Refusal::NoTimeLimit { account: self.account_name(kind, name) });
+                Err(Refusal::NoTimeLimit { account: self.account_name(kind, name) })
             }
             Some(Never::TooMuch(breach)) => {
                 let account = self.account_name(breach.kind, breach.name);
-                return Err(Refusal::OverQuota { account, bound: breach.bound });
+                Err(Refusal::OverQuota { account, bound: breach.bound })
             }
-            None => {}
+            None => Ok(()),
         }
-        self.accounts.submits(self.now, whose.user).map_err(|wait_ms| Refusal::TooFast { user, wait_ms })
+    }
+
+    /// Whether a job that is changed so could ever start, as far as its accounts are concerned.
+    pub(crate) fn check_affordable(&self, whose: Whose, spec: &JobSpec) -> Result<(), Refusal> {
+        self.check_possible(whose, &Cost::of(spec))
+    }
+
+    /// A job is looked at anew the next time that it is its turn.
+    pub(crate) fn let_go_of_quota(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if std::mem::take(&mut job.barred) {
+            let whose = job.whose();
+            for (kind, name) in self.kin.keys(whose).iter() {
+                self.accounts.unbar(kind, name, id);
+            }
+        }
     }
 
     pub(crate) fn account_name(&self, kind: AccountKind, name: NameId) -> String {
@@ -159,9 +182,15 @@ impl Engine {
 
     fn unbar_of(&mut self, kind: AccountKind, name: NameId) {
         let mut promised = berth_model::Used::default();
-        let waiting: Vec<JobId> = self.accounts.barred(kind, name).collect();
-        for id in waiting {
+        let mut last = None;
+        while let Some(id) = self.accounts.next_barred(kind, name, last) {
+            last = Some(id);
             if self.accounts.is_used_up(self.now, kind, name, &promised) {
+                if promised != berth_model::Used::default() {
+                    // Those that were let go may not start after all.
+                    let next = (self.now.0 / LOOK_AGAIN_MS + 1).saturating_mul(LOOK_AGAIN_MS);
+                    self.timers.set(UtcMs(next), Due::Roll);
+                }
                 return;
             }
             let Some(job) = self.jobs.get(&id) else {
@@ -241,9 +270,12 @@ impl Engine {
     /// A job has left: nothing of it waits, and nobody keeps it.
     pub(crate) fn forget_waiting(&mut self, id: JobId, job: &Job) {
         self.accounts.waits(job.owner, job.waits, 0);
-        if job.barred {
-            for (kind, name) in self.keys(job.whose()).iter() {
+        for (kind, name) in self.keys(job.whose()).iter() {
+            if job.barred {
                 self.accounts.unbar(kind, name, id);
+            } else {
+                // Others may have waited for it to start.
+                self.unbar_of(kind, name);
             }
         }
     }

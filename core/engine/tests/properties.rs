@@ -34,6 +34,7 @@ enum Happening {
     Away,
     Back,
     Misbehave(Manner),
+    Alter { which: usize, cpus: u64, priority: i32, again: bool },
     Crash { before_write: bool, effects: usize, with_input: bool },
     Advance(u64),
 }
@@ -76,6 +77,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(H::Away),
         2 => Just(H::Back),
         1 => manner.prop_map(H::Misbehave),
+        2 => (any::<usize>(), 1u64..4, 0i32..3, any::<bool>())
+            .prop_map(|(which, cpus, priority, again)| H::Alter { which, cpus, priority, again }),
         3 => (any::<bool>(), 0usize..4, any::<bool>()).prop_map(|(before_write, effects, with_input)| {
             H::Crash { before_write, effects, with_input }
         }),
@@ -160,6 +163,16 @@ fn happen(site: &mut Site, happening: &Happening) {
         H::Away => site.feed(Input::Away { executor: site::EXECUTOR.into(), words: "gone".into() }),
         H::Back => site.feed(Input::Back { executor: site::EXECUTOR.into() }),
         H::Misbehave(manner) => site.policy.manner = manner,
+        H::Alter { which, cpus, priority, again } => {
+            if let Some(job) = pick(site, which) {
+                let change = |spec: &mut JobSpec| {
+                    spec.resources.cpu_millis = cpus * 1000;
+                    spec.priority = priority;
+                    spec.project = format!("p{priority}");
+                };
+                let _ = if again { site.rerun_with(job, change) } else { site.alter(job, change) };
+            }
+        }
         H::Crash { before_write, effects, with_input } => {
             let input = (with_input && !site.inbox.is_empty()).then(|| site.inbox.remove(0));
             site.crash(input, !before_write, effects);
@@ -239,18 +252,17 @@ fn mend(site: &mut Site) {
         let by = Actor { name: "root".into(), administrator: true };
         let _ = site.command(Command::Release { job, by });
     }
-    site.run_dry(0);
-    // Whoever waits for a quota waits until use falls out of its period.
-    for _ in 0..1000 {
+    // Whoever waits for a quota waits until use falls out of its period. Reports may have been lost on the way; a
+    // reconnect brings the truth.
+    for _ in 0..3000 {
+        site.feed(Input::Back { executor: site::EXECUTOR.into() });
+        site.run_dry(0);
         if site.store.jobs().all(|job| job.moving.state.kind().is_end()) {
             break;
         }
         site.advance(Duration::from_secs(1800));
         site.run_dry(0);
     }
-    // Reports may have been lost on the way; a reconnect brings the truth.
-    site.feed(Input::Back { executor: site::EXECUTOR.into() });
-    site.run_dry(0);
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use berth_engine::{CountAt, Input, OnBreach, QuotaSettings, Refusal};
 use berth_model::{AccountKind, AccountTerms, JobSpec, Limits, StateKind, Used};
-use site::{Site, array, cpus, job};
+use site::{Manner, Site, array, cpus, job};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -167,6 +167,20 @@ fn a_quota_that_is_raised_lets_go_whoever_waited() {
     site.settle_all();
     let states: Vec<_> = jobs.iter().map(|&job| site.state(job)).collect();
     assert_eq!(states, [StateKind::Running, StateKind::Running, StateKind::Pending]);
+}
+
+#[test]
+fn whoever_waits_behind_one_that_was_let_go_and_never_started_is_let_go_in_its_place() {
+    let mut site = site(Limits { jobs: Some(1), ..Limits::default() });
+    site.submit(job());
+    site.settle_all();
+    site.run_dry(0);
+    let [second, third] = [site.submit(job()), site.submit(job())];
+    site.settle_all();
+    assert_eq!((site.state(second), site.state(third)), (StateKind::Pending, StateKind::Pending));
+    site.policy.manner = Manner::Rejects;
+    site.advance(Duration::from_secs(26 * 3600));
+    assert_eq!((site.state(second), site.state(third)), (StateKind::Rejected, StateKind::Running));
 }
 
 #[test]

@@ -92,13 +92,7 @@ async fn unexpanded(site: &Site, table: &mut Table) -> Result<()> {
     let compared = "HyperQueue: 0.36 KiB (measured before)";
     let target = Target::of("< 0.01 KiB", each < 0.01);
     table.row(&what, format!("{each:.4} KiB"), compared, Some(each / 0.36), target);
-    let kill = berth_api::ControlRequest {
-        action: Controls::Kill,
-        jobs: vec![id.to_string()],
-        user: None,
-        tag: None,
-        signal: None,
-    };
+    let kill = berth_api::ControlRequest::of(Controls::Kill, vec![id.to_string()]);
     site.client()?.control(&kill).await?;
     site.is(id, "killed").await
 }

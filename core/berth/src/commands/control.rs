@@ -1,23 +1,51 @@
-//! `berth kill`, `suspend`, `resume`, `hold`, `release`, `rerun` and `signal`.
+//! `berth kill`, `suspend`, `resume`, `hold`, `release`, `rerun`, `alter` and `signal`.
 
-use berth_api::{ControlRequest, ControlResult, Controls};
+use std::io::IsTerminal;
+
+use berth_api::{Alteration, ControlRequest, ControlResult, Controls};
 use clap::Args;
 
 use super::{Session, job_id};
 use crate::{exit_code::Status, output};
 
+/// How many jobs a preview shows.
+const SHOWN: usize = 10;
+
 /// Which jobs are meant.
 #[derive(Args, Clone, Debug)]
 pub struct ManyArgs {
     /// Jobs: 12, or 12.7 for one task of an array
-    #[arg(value_name = "ID", value_parser = job_id, required_unless_present = "user")]
+    #[arg(value_name = "ID", value_parser = job_id, required_unless_present = "filter")]
     jobs: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// With a filter: do it, if so many jobs are meant
+    #[arg(long, value_name = "COUNT", conflicts_with = "yes")]
+    confirm: Option<u64>,
+    /// With a filter: do it, however many jobs are meant
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Jobs by what they are.
+#[derive(Args, Clone, Debug)]
+#[group(id = "filter", multiple = true, conflicts_with = "jobs")]
+struct Filter {
     /// All live jobs of this user instead
-    #[arg(long, value_name = "NAME", conflicts_with = "jobs")]
+    #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// With --user: only those with this tag
-    #[arg(long, value_name = "WORD", requires = "user")]
+    /// All live jobs with this tag
+    #[arg(long, value_name = "WORD")]
     tag: Option<String>,
+    /// All live jobs of this project
+    #[arg(long = "of-project", value_name = "NAME")]
+    project: Option<String>,
+    /// All live jobs whose name has this in it
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// All jobs in this state
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
 }
 
 /// A signal, and to which jobs.
@@ -30,18 +58,77 @@ pub struct SignalArgs {
     many: ManyArgs,
 }
 
+/// What is to be different, and about which jobs.
+#[derive(Args, Clone, Debug)]
+pub struct AlterArgs {
+    #[command(flatten)]
+    alteration: AlterationArgs,
+    #[command(flatten)]
+    many: ManyArgs,
+}
+
+/// What can be different about a job.
+#[derive(Args, Clone, Debug)]
+struct AlterationArgs {
+    /// Priority; higher is sooner among equals
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i32>,
+    /// Project that it counts for
+    #[arg(short, long, value_name = "NAME")]
+    project: Option<String>,
+    /// CPUs: 2, 0.5, 500m
+    #[arg(short, long, value_name = "N")]
+    cpus: Option<String>,
+    /// Memory: 512M, 4G
+    #[arg(short, long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Whole GPUs
+    #[arg(short, long, value_name = "N")]
+    gpus: Option<u32>,
+    /// Longest time it may run: 90s, 2h, 1-12:00:00
+    #[arg(short, long, value_name = "DURATION")]
+    time: Option<String>,
+}
+
+impl AlterationArgs {
+    /// Nothing, where nothing was named.
+    fn alteration(self) -> Option<Alteration> {
+        let Self { priority, project, cpus, memory, gpus, time } = self;
+        let wanted = Alteration { priority, project, cpus, memory, gpus, time };
+        (wanted != Alteration::default()).then_some(wanted)
+    }
+}
+
 impl ManyArgs {
     /// Has it done, and says what came of it for each job.
     ///
     /// # Errors
     /// When the server cannot be asked, or refuses as a whole.
     pub async fn run(self, session: &Session, action: Controls) -> anyhow::Result<Status> {
-        self.send(session, action, None).await
+        self.send(session, action, None, None).await
     }
 
-    async fn send(self, session: &Session, action: Controls, signal: Option<i32>) -> anyhow::Result<Status> {
-        let request = ControlRequest { action, jobs: self.jobs, user: self.user, tag: self.tag, signal };
-        let results = session.client().await?.control(&request).await?;
+    async fn send(
+        self,
+        session: &Session,
+        action: Controls,
+        signal: Option<i32>,
+        alter: Option<Alteration>,
+    ) -> anyhow::Result<Status> {
+        let Filter { user, tag, project, name, state } = self.filter;
+        let of = ControlRequest::of(action, self.jobs);
+        let mut request = ControlRequest { user, tag, project, name, state, signal, alter, ..of };
+        request.expect = self.confirm;
+        let client = session.client().await?;
+        if request.is_filter() && !self.yes && self.confirm.is_none() {
+            let preview = ControlRequest { preview: true, ..request.clone() };
+            let meant = client.control(&preview).await?;
+            if !confirmed(&meant, session)? {
+                return Ok(Status::FAILED);
+            }
+            request.expect = Some(meant.len() as u64);
+        }
+        let results = client.control(&request).await?;
         if session.output.json {
             session.output.document(&results)?;
         } else {
@@ -58,8 +145,46 @@ impl SignalArgs {
     /// # Errors
     /// When the server cannot be asked, or refuses as a whole.
     pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
-        self.many.send(session, Controls::Signal, Some(self.signal)).await
+        self.many.send(session, Controls::Signal, Some(self.signal), None).await
     }
+}
+
+impl AlterArgs {
+    /// Has waiting jobs changed, or ended ones run again with something changed.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses as a whole.
+    pub async fn run(self, session: &Session, action: Controls) -> anyhow::Result<Status> {
+        self.many.send(session, action, None, self.alteration.alteration()).await
+    }
+}
+
+/// Shows which jobs are meant, and has a person at a terminal type how many they are.
+fn confirmed(meant: &[ControlResult], session: &Session) -> anyhow::Result<bool> {
+    if session.output.json {
+        session.output.document(&meant)?;
+        return Ok(false);
+    }
+    for result in meant.iter().take(SHOWN) {
+        let line = format!("{}: {}", result.job, result.message.as_deref().unwrap_or_default());
+        session.output.text(&output::escape::one_line(&line))?;
+    }
+    let count = meant.len();
+    if count > SHOWN {
+        session.output.text(&format!("and {} more", count - SHOWN))?;
+    }
+    if count == 0 {
+        output::note("no job is meant");
+        return Ok(false);
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        output::note(&format!("{count} jobs are meant and nothing was done; add --confirm {count} to do it"));
+        return Ok(false);
+    }
+    output::note(&format!("{count} jobs are meant; type their number to do it:"));
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed)?;
+    Ok(typed.trim() == count.to_string())
 }
 
 /// What was done without more to say stays unsaid.

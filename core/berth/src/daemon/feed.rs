@@ -77,6 +77,7 @@ impl Feed {
             match change {
                 Change::Added { job, .. } => self.remember(job),
                 Change::TaskAdded { task } => self.remember_task(task),
+                Change::Altered { job, submission } => self.move_to(*job, &submission.spec.project),
                 _ => {}
             }
         }
@@ -104,6 +105,12 @@ impl Feed {
             range: job.array,
         };
         self.keep(job.id, about);
+    }
+
+    fn move_to(&mut self, id: JobId, project: &str) {
+        if let Some(about) = self.recent.get_mut(&id) {
+            *about = Arc::new(About { project: project.into(), ..(**about).clone() });
+        }
     }
 
     fn remember_task(&mut self, task: &LiveJob) {

@@ -229,6 +229,7 @@ impl Turn {
         for change in changes {
             match change {
                 Change::Added { job, submission } => self.launches.remember(job.id, submission),
+                Change::Altered { job, submission } => self.launches.remember(*job, submission),
                 Change::Updated { job, now } if now.state.kind().is_end() => {
                     self.launches.forget(*job);
                     let [last, _] = self.last_ends;

@@ -6,7 +6,7 @@ use berth_model::{JobId, JobRef, StateKind, StopCause};
 use berth_server::{Caller, Scope};
 use berth_store::ListQuery;
 
-use super::{Service, access, failures};
+use super::{Service, access, failures, jobs};
 
 /// The most jobs in one request.
 const MOST_JOBS: usize = 10_000;
@@ -23,13 +23,21 @@ impl Service {
         {
             return Err(ErrorBody::new(ErrorCode::Invalid, "a signal is a number from 1 to 64"));
         }
-        let jobs = match &request.user {
-            Some(user) => self.live_jobs_of(who, user, request.tag.clone()).await?,
-            None => request.jobs.clone(),
-        };
+        if request.alter.is_some() && !matches!(request.action, Controls::Alter | Controls::Rerun) {
+            let words = "only waiting jobs, and jobs that are to run again, can be changed";
+            return Err(ErrorBody::new(ErrorCode::Invalid, words));
+        }
+        let jobs = self.meant(who, &request).await?;
         if jobs.len() > MOST_JOBS {
             let words = format!("{} jobs at once; at most {MOST_JOBS} are possible", jobs.len());
             return Err(ErrorBody::new(ErrorCode::Invalid, words));
+        }
+        if request.preview {
+            return self.preview(who, jobs).await;
+        }
+        if let Some(expected) = request.expect.filter(|&expected| expected != jobs.len() as u64) {
+            let words = format!("{} jobs are meant by now, not {expected}; nothing was done", jobs.len());
+            return Err(ErrorBody::new(ErrorCode::Conflict, words));
         }
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -41,21 +49,59 @@ impl Service {
         Ok(results)
     }
 
-    async fn live_jobs_of(
-        &self,
-        who: &Caller,
-        user: &str,
-        tag: Option<String>,
-    ) -> Result<Vec<String>, ErrorBody> {
-        access::may_touch(who, &self.daemon.memberships, (user, DEFAULT_PROJECT), "of that user")?;
+    /// The jobs that a request means, as they are written in it or by what they are.
+    async fn meant(&self, who: &Caller, request: &ControlRequest) -> Result<Vec<String>, ErrorBody> {
+        if !request.is_filter() {
+            return Ok(request.jobs.clone());
+        }
+        if !request.jobs.is_empty() {
+            let words = "jobs are meant by their numbers or by what they are, not both";
+            return Err(ErrorBody::new(ErrorCode::Invalid, words));
+        }
+        if let Some(user) = &request.user {
+            let project = request.project.as_deref().unwrap_or(DEFAULT_PROJECT);
+            access::may_touch(who, &self.daemon.memberships, (user, project), "of that user")?;
+        }
+        let states = match &request.state {
+            Some(_) => jobs::states(request.state.as_deref())?,
+            None => StateKind::ALL.into_iter().filter(|kind| !kind.is_end()).collect(),
+        };
+        let Some(owner) = self.whose_jobs(who, request.user.as_deref(), request.project.as_deref()) else {
+            return Ok(Vec::new());
+        };
         let query = ListQuery {
-            states: StateKind::ALL.into_iter().filter(|kind| !kind.is_end()).collect(),
-            owner: Some(user.to_owned()),
-            tag,
+            states,
+            owner,
+            project: request.project.clone(),
+            name: request.name.as_ref().map(|name| format!("*{name}*")),
+            tag: request.tag.clone(),
+            limit: Some(MOST_JOBS as u64 + 1),
             ..ListQuery::default()
         };
         let rows = self.daemon.store.list(query).await.map_err(failures::store)?;
         Ok(rows.into_iter().map(|row| row.id.to_string()).collect())
+    }
+
+    async fn preview(&self, who: &Caller, jobs: Vec<String>) -> Result<Vec<ControlResult>, ErrorBody> {
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let found = match job.parse::<JobRef>() {
+                Ok(reference) => self.seen(who, reference).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            let words = |found: LiveJob| {
+                format!(
+                    "{} of {} in {}: {}",
+                    found.moving.state.kind(),
+                    found.owner,
+                    found.project,
+                    found.name
+                )
+            };
+            let message = Some(found.map_or_else(|error| error, words));
+            results.push(ControlResult { job, done: false, message });
+        }
+        Ok(results)
     }
 
     async fn control_one(
@@ -73,7 +119,10 @@ impl Service {
         if is_over && request.action != Controls::Rerun {
             return Ok(Some(format!("it has ended already: {}", found.moving.state.kind())));
         }
-        let command = command(who, found, request);
+        let command = match &request.alter {
+            Some(alteration) => self.altering(who, found, alteration, request.action).await?,
+            None => command(who, found, request)?,
+        };
         match self.daemon.inbox.command(command).await.map_err(failures::command)? {
             Answer::NoNews(why) => Ok(Some(why.to_owned())),
             _ => Ok(None),
@@ -81,20 +130,23 @@ impl Service {
     }
 }
 
-fn command(who: &Caller, found: LiveJob, request: &ControlRequest) -> Command {
+fn command(who: &Caller, found: LiveJob, request: &ControlRequest) -> Result<Command, ErrorBody> {
     let (job, owner) = (found.id, found.owner.clone());
     let administrator = access::as_administrator(who, &owner);
     let name = who.identity.user.clone();
     let by = || Actor { name: name.clone(), administrator };
-    match request.action {
+    Ok(match request.action {
         Controls::Kill => Command::Kill { job, cause: stop_cause(name, administrator) },
         Controls::Hold => Command::Hold { job, by: by() },
         Controls::Release => Command::Release { job, by: by() },
         Controls::Suspend => Command::Suspend { job },
         Controls::Resume => Command::Resume { job },
         Controls::Signal => Command::Signal { job, signal: request.signal.unwrap_or_default() },
-        Controls::Rerun => Command::Rerun { job, stored: stored(job, found), by: name },
-    }
+        Controls::Rerun => Command::Rerun { job, stored: stored(job, found), altered: None, by: name },
+        Controls::Alter => {
+            return Err(ErrorBody::new(ErrorCode::Invalid, "there is nothing to change; say what"));
+        }
+    })
 }
 
 fn stop_cause(name: String, administrator: bool) -> StopCause {

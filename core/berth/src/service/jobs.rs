@@ -7,7 +7,7 @@ use berth_api::{
     Waited, Why,
 };
 use berth_engine::{Answer, Command, Engine, LiveJob, LiveView};
-use berth_model::{ArrayRange, JobId, JobRef, StateKind, Submission, WaitReason};
+use berth_model::{ArrayRange, Grant, Identity, JobId, JobRef, JobSpec, StateKind, Submission, WaitReason};
 use berth_policy_host::JobRequest;
 use berth_server::{Caller, Scope};
 use berth_store::{ListQuery, TaskQuery};
@@ -47,24 +47,7 @@ impl Service {
             let words = format!("executor {executor} cannot {what}");
             return Err(ErrorBody::new(ErrorCode::Unable, words));
         }
-        let mut wanted = JobRequest {
-            project: spec.project.clone(),
-            as_root: spec.root,
-            executor: Some(executor.clone()),
-            image: spec.image.clone(),
-            extensions: spec.extensions.keys().cloned().collect(),
-            ..JobRequest::default()
-        };
-        spec.volumes.iter().for_each(|volume| wanted.add_volume(volume));
-        let auth = &self.daemon.policies.auth;
-        let grant = auth
-            .authorise(now(), &who.identity, &wanted)
-            .await
-            .map_err(|denial| failures::denied(&denial))?;
-        if let Some(key) = spec.extensions.keys().find(|key| !grant.extensions.contains(*key)) {
-            let words = format!("option {key:?} is not granted to {}", who.identity.user);
-            return Err(ErrorBody::new(ErrorCode::Forbidden, words));
-        }
+        let grant = self.granted(&who.identity, &spec, &executor).await?;
         let tasks = spec.array.map(|range| range.tasks());
         let by = who.identity.user.clone();
         let ended = match ids.is_empty() {
@@ -77,6 +60,34 @@ impl Service {
         match answer.map_err(failures::command)? {
             Answer::Submitted(id) => Ok(Submitted { id: id.0, tasks }),
             other => Err(ErrorBody::new(ErrorCode::Internal, format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// What the auth policy grants a job.
+    pub(super) async fn granted(
+        &self,
+        owner: &Identity,
+        spec: &JobSpec,
+        executor: &str,
+    ) -> Result<Grant, ErrorBody> {
+        let mut wanted = JobRequest {
+            project: spec.project.clone(),
+            as_root: spec.root,
+            executor: Some(executor.to_owned()),
+            image: spec.image.clone(),
+            extensions: spec.extensions.keys().cloned().collect(),
+            ..JobRequest::default()
+        };
+        spec.volumes.iter().for_each(|volume| wanted.add_volume(volume));
+        let auth = &self.daemon.policies.auth;
+        let grant = auth.authorise(now(), owner, &wanted).await;
+        let grant = grant.map_err(|denial| failures::denied(&denial))?;
+        match spec.extensions.keys().find(|key| !grant.extensions.contains(*key)) {
+            Some(key) => {
+                let words = format!("option {key:?} is not granted to {}", owner.user);
+                Err(ErrorBody::new(ErrorCode::Forbidden, words))
+            }
+            None => Ok(grant),
         }
     }
 
@@ -103,12 +114,8 @@ impl Service {
         if let Some(array) = query.array {
             return self.list_tasks(who, JobId(array), states, query.before, limit).await;
         }
-        let owner = match (&query.user, who.identity.sees_everything()) {
-            (user, _) if self.shares_jobs_of(who, query.project.as_deref()) => user.clone(),
-            (Some(user), _) if access::sees(who, user) => Some(user.clone()),
-            (Some(_), _) => return Ok(JobList::default()),
-            (None, true) => None,
-            (None, false) => Some(who.identity.user.clone()),
+        let Some(owner) = self.whose_jobs(who, query.user.as_deref(), query.project.as_deref()) else {
+            return Ok(JobList::default());
         };
         let query = ListQuery {
             states,
@@ -139,9 +146,20 @@ impl Service {
         Ok(JobList { jobs, next_before })
     }
 
-    /// Whether the caller sees all jobs of a project.
-    fn shares_jobs_of(&self, who: &Caller, project: Option<&str>) -> bool {
-        project.is_some_and(|project| self.daemon.memberships.shares(project, &who.identity.user))
+    /// The owner whose jobs the caller sees of those asked for: everybody's for `Some(None)`; none at all for `None`.
+    pub(super) fn whose_jobs(
+        &self,
+        who: &Caller,
+        user: Option<&str>,
+        project: Option<&str>,
+    ) -> Option<Option<String>> {
+        let own = who.identity.user.as_str();
+        let shared = project.is_some_and(|project| self.daemon.memberships.shares(project, own));
+        match user {
+            user if shared || who.identity.sees_everything() => Some(user.map(str::to_owned)),
+            None => Some(Some(own.to_owned())),
+            Some(user) => access::sees(who, user).then(|| Some(user.to_owned())),
+        }
     }
 
     /// How many tasks of an array are in which state.
@@ -369,7 +387,7 @@ fn reason(reason: &WaitReason) -> Reason {
 }
 
 /// The states that a query names; all that have not ended where it names none.
-fn states(text: Option<&str>) -> Result<Vec<StateKind>, ErrorBody> {
+pub(super) fn states(text: Option<&str>) -> Result<Vec<StateKind>, ErrorBody> {
     match text.map(str::trim) {
         None | Some("") => Ok(StateKind::ALL.into_iter().filter(|kind| !kind.is_end()).collect()),
         Some("all") => Ok(Vec::new()),

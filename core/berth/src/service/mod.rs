@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod alter;
 mod attach;
 mod causes;
 mod check;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use berth_api::{CommandText, ErrorBody, ErrorCode, Problem, Submit};
+use berth_api::{Alteration, CommandText, ErrorBody, ErrorCode, Problem, Submit};
 use berth_config::Jobs;
 use berth_executor_api::Capabilities;
 use berth_model::{
@@ -160,6 +160,35 @@ pub fn check(
         retry_on_node_failure: retries,
         extensions: job.options,
     };
+    finish(spec, problems)
+}
+
+/// What was asked for, with something changed.
+///
+/// # Errors
+/// Everything that is wrong with the change, each at its field.
+pub fn altered(spec: &JobSpec, alteration: &Alteration, limits: &Jobs) -> Result<JobSpec, ErrorBody> {
+    let mut problems = Problems::default();
+    let Alteration { priority, project, cpus, memory, gpus, time } = alteration;
+    let mut spec = spec.clone();
+    if cpus.is_some() || memory.is_some() || gpus.is_some() {
+        let now = spec.resources;
+        let asked = resources(cpus, memory, *gpus, spec.exclusive_cpus, limits, &mut problems);
+        spec.resources = Resources {
+            cpu_millis: if cpus.is_some() { asked.cpu_millis } else { now.cpu_millis },
+            memory_bytes: if memory.is_some() { asked.memory_bytes } else { now.memory_bytes },
+            gpus: gpus.unwrap_or(now.gpus),
+        };
+        spec.asked_cpus |= cpus.is_some();
+    }
+    if time.is_some() {
+        spec.time_limit = time_limit(time.as_deref(), limits, &mut problems);
+    }
+    if let Some(project) = project {
+        check_word("project", project, &mut problems);
+        spec.project.clone_from(project);
+    }
+    spec.priority = priority.unwrap_or(spec.priority);
     finish(spec, problems)
 }
 

@@ -61,6 +61,23 @@ pub struct Site {
     next_token: Token,
 }
 
+fn submission(user: &str, spec: JobSpec) -> Arc<Submission> {
+    Arc::new(Submission {
+        spec,
+        owner: Identity {
+            user: user.into(),
+            uid: 1000,
+            gid: 1000,
+            groups: vec![],
+            home: None,
+            email: None,
+            roles: vec![],
+        },
+        grant: Grant::default(),
+        executor: EXECUTOR.into(),
+    })
+}
+
 impl Site {
     /// A site with one node of so many CPUs and these quotas.
     pub fn with_quotas(cpus: u64, quotas: QuotaSettings) -> Self {
@@ -282,20 +299,7 @@ impl Site {
     }
 
     pub fn try_submit_as(&mut self, user: &str, job: JobSpec) -> Result<JobId, Refusal> {
-        let submission = Arc::new(Submission {
-            spec: job,
-            owner: Identity {
-                user: user.into(),
-                uid: 1000,
-                gid: 1000,
-                groups: vec![],
-                home: None,
-                email: None,
-                roles: vec![],
-            },
-            grant: Grant::default(),
-            executor: EXECUTOR.into(),
-        });
+        let submission = submission(user, job);
         let ended = self.store.ends();
         match self.command(Order::Submit { submission, ended, by: user.into() })? {
             Answer::Submitted(id) => Ok(id),
@@ -319,7 +323,34 @@ impl Site {
     pub fn rerun(&mut self, job: JobId) -> Result<Answer, Refusal> {
         *self.stops_asked.entry(job).or_default() += 1;
         let stored = self.store.job(job).map(Box::new);
-        self.command(Order::Rerun { job, stored, by: "ada".into() })
+        self.command(Order::Rerun { job, stored, altered: None, by: "ada".into() })
+    }
+
+    /// Runs an ended job again with something changed.
+    pub fn rerun_with(&mut self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Result<Answer, Refusal> {
+        let altered = Some(self.altered(job, change));
+        let stored = self.store.job(job).map(Box::new);
+        self.command(Order::Rerun { job, stored, altered, by: "ada".into() })
+    }
+
+    /// Changes a job that waits.
+    pub fn alter(&mut self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Result<Answer, Refusal> {
+        let submission = self.altered(job, change);
+        self.command(Order::Alter { job, submission, by: "ada".into() })
+    }
+
+    fn altered(&self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Arc<Submission> {
+        let live = self.store.job(job).expect("a job that is stored");
+        let mut spec = JobSpec {
+            project: live.project,
+            resources: live.needs,
+            time_limit: live.time_limit_ms.map(Duration::from_millis),
+            grace: Duration::from_millis(live.grace_ms),
+            priority: live.moving.priority,
+            ..self::job()
+        };
+        change(&mut spec);
+        submission(&live.owner, spec)
     }
 
     /// Where a job stands, by what is durable.

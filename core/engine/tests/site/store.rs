@@ -32,6 +32,12 @@ impl Stored {
             Change::Updated { job, now } => {
                 self.jobs.get_mut(&job).expect("only stored jobs move").moving = *now;
             }
+            Change::Altered { job, submission } => {
+                let job = self.jobs.get_mut(&job).expect("only stored jobs are altered");
+                job.project.clone_from(&submission.spec.project);
+                job.needs = submission.spec.resources;
+                job.time_limit_ms = submission.spec.time_limit.map(|limit| limit.as_millis() as u64);
+            }
             Change::Event(event) => self.history.push((event.job, event.kind)),
             Change::Charged { kind, name, hour, used } => {
                 let whose = (kind, name);

@@ -110,13 +110,7 @@ pub(super) async fn one(State(front): App, Who(who): Who, Job(job): Job) -> Answ
 pub(super) async fn kill(State(front): App, Who(who): Who, Job(job): Job) -> Answer<ControlResult> {
     // Results of a control have no code; a job that is not there is to be a 404 all the same.
     front.backend.job(&who, job).await?;
-    let request = ControlRequest {
-        action: Controls::Kill,
-        jobs: vec![job.to_string()],
-        user: None,
-        tag: None,
-        signal: None,
-    };
+    let request = ControlRequest::of(Controls::Kill, vec![job.to_string()]);
     let result = front.backend.control(&who, request).await?.pop();
     result.map(Json).ok_or_else(|| Refusal::new(ErrorCode::Internal, "nothing is known of what came of it"))
 }

@@ -206,13 +206,7 @@ async fn the_client_reaches_every_route() {
     let detail = client.job("1").await.unwrap();
     assert_eq!((detail.row.name.as_str(), detail.spec), ("one", job("one")));
     assert_eq!(client.why("1").await.unwrap().summary, "nothing runs here");
-    let request = ControlRequest {
-        action: Controls::Kill,
-        jobs: vec!["1".into(), "2".into()],
-        user: None,
-        tag: None,
-        signal: None,
-    };
+    let request = ControlRequest::of(Controls::Kill, vec!["1".into(), "2".into()]);
     let done: Vec<bool> = client.control(&request).await.unwrap().iter().map(|result| result.done).collect();
     assert_eq!(done, [true, false]);
     assert_eq!(client.job("1").await.unwrap().row.state, "killed");

@@ -1,5 +1,7 @@
 //! One batch, one transaction: on the writer's thread, with statements prepared once.
 
+use std::time::Duration;
+
 use berth_engine::{Change, LiveJob, Moving};
 use berth_model::{AccountKind, AccountTerms, JobEventRecord, JobId, Submission, Used};
 use rusqlite::{
@@ -30,6 +32,8 @@ pub(super) struct Statements<'c> {
     add_job: Statement<'c>,
     add_task: Statement<'c>,
     add_spec: Statement<'c>,
+    alter_job: Statement<'c>,
+    alter_spec: Statement<'c>,
     move_live: Statement<'c>,
     move_any: Statement<'c>,
     add_event: Statement<'c>,
@@ -72,6 +76,11 @@ impl<'c> Writer<'c> {
                  WHERE array_id = excluded.array_id"
             ))?,
             add_spec: prepare("INSERT INTO specs (id, submission) VALUES (?1, ?2)")?,
+            alter_job: prepare(
+                "UPDATE jobs SET project = ?2, cpu_millis = ?3, memory_bytes = ?4, gpus = ?5, time_limit_ms = ?6, \
+                 grace_ms = ?7 WHERE id = ?1",
+            )?,
+            alter_spec: prepare("UPDATE specs SET submission = ?2 WHERE id = ?1")?,
             // Leaves the index on `ended` alone, which nearly every change of a job's state can.
             move_live: prepare(&format!("UPDATE jobs SET {SET_MOVING} WHERE id = ?1 AND ended IS NULL"))?,
             move_any: prepare(&format!("UPDATE jobs SET {SET_MOVING}, ended = ?16 WHERE id = ?1"))?,
@@ -146,6 +155,7 @@ impl<'c> Writer<'c> {
                         self.add_task(task, now)?;
                     }
                 }
+                Change::Altered { job, submission } => self.alter(*job, submission)?,
                 Change::Updated { job, .. } => {
                     if let Some(now) = last.remove(job) {
                         self.update(*job, now)?;
@@ -238,6 +248,26 @@ impl<'c> Writer<'c> {
         Ok(())
     }
 
+    fn alter(&mut self, id: JobId, submission: &Submission) -> Result<(), Fault> {
+        let spec = &submission.spec;
+        let millis = |span: Duration| signed(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        self.statements.alter_job.execute(params![
+            key(id),
+            spec.project,
+            signed(spec.resources.cpu_millis),
+            signed(spec.resources.memory_bytes),
+            spec.resources.gpus,
+            spec.time_limit.map(millis),
+            millis(spec.grace),
+        ])?;
+        self.text.clear();
+        serde_json::to_writer(&mut self.text, submission)?;
+        match self.statements.alter_spec.execute(params![key(id), text(&self.text)])? {
+            0 => Err(contradiction(id, "is to be changed and was never submitted")),
+            _ => Ok(()),
+        }
+    }
+
     fn add_task(&mut self, task: &LiveJob, now: &Moving) -> Result<(), Fault> {
         let (array, position) =
             task.task_of.ok_or_else(|| contradiction(task.id, "is added as a task and is none"))?;
@@ -307,7 +337,11 @@ fn last_words(changes: &[Change]) -> FxHashMap<JobId, &Moving> {
             Change::Added { job, .. } => last.insert(job.id, &job.moving),
             Change::TaskAdded { task } => last.insert(task.id, &task.moving),
             Change::Updated { job, now } => last.insert(*job, &**now),
-            Change::Event(_) | Change::Charged { .. } | Change::Account { .. } | Change::NextId(_) => None,
+            Change::Altered { .. }
+            | Change::Event(_)
+            | Change::Charged { .. }
+            | Change::Account { .. }
+            | Change::NextId(_) => None,
         };
     }
     last

@@ -228,7 +228,7 @@ impl Attendance {
 
     async fn control(&self, action: Controls) {
         let jobs = vec![self.job.clone()];
-        let request = ControlRequest { action, jobs, user: None, tag: None, signal: None };
+        let request = ControlRequest::of(action, jobs);
         match self.client.control(&request).await {
             Ok(results) => {
                 for result in results.iter().filter(|result| !result.done) {

@@ -185,7 +185,7 @@ async fn fetch(client: &Client, user: Option<String>) -> Result<Snapshot, Client
 
 async fn kill(client: Client, job: String, sender: mpsc::Sender<Message>) {
     let jobs = vec![job.clone()];
-    let request = ControlRequest { action: Controls::Kill, jobs, user: None, tag: None, signal: None };
+    let request = ControlRequest::of(Controls::Kill, jobs);
     let said = match client.control(&request).await {
         Ok(results) => {
             let refused = results.into_iter().find(|result| !result.done).and_then(|result| result.message);

@@ -38,6 +38,17 @@ impl Model {
                 self.jobs.insert(task.id, task);
             }
             Change::Updated { job, now } => self.jobs.get_mut(job).unwrap().moving = (**now).clone(),
+            Change::Altered { job, submission } => {
+                let spec = &submission.spec;
+                let of_array = |other: &LiveJob| other.task_of.is_some_and(|(array, _)| array == *job);
+                for job in self.jobs.values_mut().filter(|other| other.id == *job || of_array(other)) {
+                    job.project.clone_from(&spec.project);
+                    job.needs = spec.resources;
+                    job.time_limit_ms = spec.time_limit.map(|limit| limit.as_millis() as u64);
+                    job.grace_ms = spec.grace.as_millis() as u64;
+                }
+                self.submissions.insert(*job, (**submission).clone());
+            }
             Change::Event(record) => self.events.push(record.clone()),
             Change::NextId(id) => self.next_id = Some(*id),
             Change::Charged { kind, name, hour, used } => {

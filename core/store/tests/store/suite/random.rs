@@ -23,6 +23,7 @@ enum Deed {
     AddTask(sample::Index, sample::Index, Box<Moving>),
     Update(sample::Index, Box<Moving>),
     Record(sample::Index, EventKind),
+    Alter(sample::Index, u64, bool),
     Charge { kind: AccountKind, name: String, hour: u64, used: Used },
     SetAccount { kind: AccountKind, name: String, version: u64, terms: Option<Box<AccountTerms>> },
 }
@@ -226,6 +227,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (index(), moving()).prop_map(|(job, now)| Deed::Update(job, Box::new(now))),
         2 => (index(), kind).prop_map(|(job, kind)| Deed::Record(job, kind)),
         1 => charge(),
+        1 => (index(), 1u64..9, any::<bool>()).prop_map(|(job, cpus, sky)| Deed::Alter(job, cpus, sky)),
         1 => account(),
     ]
 }
@@ -289,6 +291,18 @@ fn become_change(deed: Deed, model: &mut Model) -> Vec<Change> {
         }
         Deed::Update(index, now) => {
             any_job(index, model).map(|job| Change::Updated { job, now }).into_iter().collect()
+        }
+        Deed::Alter(index, cpus, sky) => {
+            let own: Vec<_> = model.jobs.values().filter(|job| job.task_of.is_none()).collect();
+            if own.is_empty() {
+                return Vec::new();
+            }
+            let job = own[index.index(own.len())];
+            let mut submission = model.submissions[&job.id].clone();
+            submission.spec.resources.cpu_millis = cpus * 1_000;
+            submission.spec.project = if sky { "sky" } else { "default" }.into();
+            submission.spec.time_limit = sky.then_some(std::time::Duration::from_secs(cpus));
+            vec![Change::Altered { job: job.id, submission: Arc::new(submission) }]
         }
         Deed::Charge { kind, name, hour, used } => vec![Change::Charged { kind, name, hour, used }],
         Deed::SetAccount { kind, name, version, terms } => {

@@ -1,0 +1,135 @@
+//! Jobs that are changed while they wait, or before they run again.
+
+use std::sync::Arc;
+
+use berth_model::{EventKind, JobId, JobSpec, StateKind, Submission};
+
+use crate::{
+    Answer, Change, Engine, LiveJob, Refusal,
+    accounts::Whose,
+    commands::millis,
+    job::{Array, Job, Kind},
+};
+
+/// What of a job can be changed.
+struct Old {
+    priority: i32,
+    project: String,
+    needs: berth_model::Resources,
+    time_limit_ms: Option<u64>,
+}
+
+impl Old {
+    fn same_but_priority(&self, spec: &JobSpec) -> bool {
+        self.project == spec.project
+            && self.needs == spec.resources
+            && self.time_limit_ms == spec.time_limit.map(millis)
+    }
+
+    /// In words, for the history.
+    fn changes_to(&self, spec: &JobSpec) -> String {
+        let limit = |millis: Option<u64>| {
+            let words = |millis| berth_model::format_duration(std::time::Duration::from_millis(millis));
+            millis.map_or_else(|| "none".to_owned(), words)
+        };
+        let parts = [
+            ("priority", self.priority.to_string(), spec.priority.to_string()),
+            ("project", self.project.clone(), spec.project.clone()),
+            ("resources", self.needs.to_string(), spec.resources.to_string()),
+            ("time limit", limit(self.time_limit_ms), limit(spec.time_limit.map(millis))),
+        ];
+        let changed = parts.into_iter().filter(|(_, was, is)| was != is);
+        changed.map(|(what, was, is)| format!("{what} {was} -> {is}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Engine {
+    /// Puts what was submitted anew in place of what was, as far as a waiting job can be changed.
+    pub(crate) fn alter(
+        &mut self,
+        id: JobId,
+        submission: &Arc<Submission>,
+        by: &str,
+    ) -> Result<Answer, Refusal> {
+        let spec = &submission.spec;
+        let job = self.jobs.get(&id).ok_or(Refusal::NotLive(id))?;
+        let old = Old {
+            priority: job.priority,
+            project: self.names.name(job.project).to_owned(),
+            needs: job.needs,
+            time_limit_ms: job.time_limit_ms,
+        };
+        let words = old.changes_to(spec);
+        if words.is_empty() {
+            return Ok(Answer::NoNews("it is so already"));
+        }
+        let begun = job.array().is_some_and(Array::has_begun);
+        match (&job.kind, job.state.kind()) {
+            (Kind::Task { .. }, _) => return Err(self.refusal(id, "a task is changed with its array")),
+            (_, StateKind::Held | StateKind::Pending) if !begun => {}
+            (Kind::Array(array), _) if array.killed.is_none() && old.same_but_priority(spec) => {}
+            (Kind::Array(_), _) => {
+                return Err(self.refusal(id, "its tasks have begun; only its priority can be changed"));
+            }
+            (Kind::Plain, _) => return Err(self.refusal(id, "only what waits can be changed")),
+        }
+        let (placement, owner) = (job.placement, job.owner);
+        self.check_feasible(placement, &submission.executor, &spec.resources)?;
+        let whose = Whose { user: owner, project: self.names.number(&spec.project) };
+        if old.project != spec.project {
+            self.check_project(whose)?;
+        }
+        if !old.same_but_priority(spec) {
+            self.check_affordable(whose, spec)?;
+        }
+        self.let_go_of_quota(id);
+        self.kin.join(&mut self.names, whose);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.take(spec, whose);
+        }
+        self.out.changes.push(Change::Altered { job: id, submission: Arc::clone(submission) });
+        self.record(id, EventKind::Note { text: format!("changed by {by}: {words}") });
+        self.save(id);
+        self.touch(id);
+        self.telling.wanted = true;
+        Ok(Answer::Done)
+    }
+
+    /// What is to run again with something changed.
+    ///
+    /// # Errors
+    /// When it could not run so.
+    pub(crate) fn alter_stored(
+        &mut self,
+        stored: &mut LiveJob,
+        submission: &Arc<Submission>,
+    ) -> Result<(), Refusal> {
+        let spec = &submission.spec;
+        if stored.task_of.is_some() {
+            let (job, state) = (stored.id, stored.moving.state.kind());
+            return Err(Refusal::State { job, state, why: "a task runs again as its array has it" });
+        }
+        let executor = self.names.number(&submission.executor);
+        let placement = self.nodes.placement(executor, &spec.constraints);
+        self.check_feasible(placement, &submission.executor, &spec.resources)?;
+        let whose =
+            Whose { user: self.names.number(&stored.owner), project: self.names.number(&spec.project) };
+        self.check_project(whose)?;
+        self.check_affordable(whose, spec)?;
+        stored.project.clone_from(&spec.project);
+        stored.needs = spec.resources;
+        stored.time_limit_ms = spec.time_limit.map(millis);
+        stored.moving.priority = spec.priority;
+        self.out.changes.push(Change::Altered { job: stored.id, submission: Arc::clone(submission) });
+        Ok(())
+    }
+}
+
+impl Job {
+    fn take(&mut self, spec: &JobSpec, whose: Whose) {
+        self.priority = spec.priority;
+        self.project = whose.project;
+        self.needs = spec.resources;
+        self.time_limit_ms = spec.time_limit.map(millis);
+    }
+}
