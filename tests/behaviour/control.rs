@@ -251,3 +251,45 @@ async fn many_jobs_are_meant_by_what_they_are_and_touched_only_when_their_number
     assert_eq!(berth.job(other).await.row.state, "held");
     assert!(berth.cli(["kill", "--of-project", "rna"]).await.err.contains("no job is meant"));
 }
+
+#[tokio::test]
+async fn an_archived_job_keeps_its_record_and_loses_its_files_and_does_not_run_again() {
+    let berth = Berth::start().await;
+    let ended = berth.submit_job(Submit { name: Some("done".into()), ..sh("echo kept; touch file") }).await;
+    berth.succeeds(ended).await;
+    let runs = berth.submit("sleep 1000").await;
+    berth.wait_for(runs, "running").await;
+    let refused = berth.cli(["archive", &runs.to_string()]).await;
+    assert!(refused.code == 1 && refused.err.contains("only what has ended is archived"), "{refused:?}");
+    let directory = std::path::PathBuf::from(berth.job(ended).await.directory);
+    std::os::unix::fs::symlink(berth.write("outside", "stays"), directory.join("link")).unwrap();
+    let number = ended.to_string();
+    berth.cli(["archive", &number]).await.ok();
+    assert!(!directory.exists() && berth.path("outside").exists());
+    let job = berth.job(ended).await;
+    assert_eq!((job.row.state.as_str(), job.row.name.as_str()), ("succeeded", "done"));
+    assert!(job.history.iter().any(|entry| entry.text.starts_with("archived by ")), "{:?}", job.history);
+    for args in [vec!["logs", &number], vec!["files", &number], vec!["rerun", &number]] {
+        let said = berth.cli(&args).await;
+        assert!(said.code != 0 && said.err.contains("was archived on"), "{args:?}: {said:?}");
+    }
+    let found = berth.cli(["--json", "jobs", "--state", "all", "--name", "done"]).await.json();
+    assert_eq!(found["jobs"][0]["id"], ended, "it is still searched for");
+    assert!(berth.cli(["archive", &number]).await.ok().contains("archived already"));
+    let old = berth.cli(["archive", "--older-than", "1d", "--yes"]).await.ok();
+    assert_eq!(old, "", "nothing is that old");
+}
+
+#[tokio::test]
+async fn an_array_is_archived_as_a_whole() {
+    let berth = Berth::start().await;
+    let array = berth.submit_job(Submit { array: Some("1-3".into()), ..sh("echo task") }).await;
+    berth.succeeds(array).await;
+    let refused = berth.cli(["archive", &format!("{array}.2")]).await;
+    assert!(refused.err.contains("archived with its array"), "{refused:?}");
+    berth.cli(["archive", &array.to_string()]).await.ok();
+    let gone = berth.cli(["logs", &format!("{array}.2")]).await;
+    assert!(gone.err.contains("was archived on"), "{gone:?}");
+    let again = berth.cli(["rerun", &format!("{array}.2")]).await;
+    assert!(again.err.contains("was archived on"), "{again:?}");
+}

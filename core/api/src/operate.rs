@@ -23,6 +23,8 @@ pub enum Controls {
     Signal,
     /// Change what they ask for, while they wait.
     Alter,
+    /// Remove the directories of ended ones; what is known of them stays.
+    Archive,
 }
 
 /// What is to be different about jobs, as people write it. What is left out stays.
@@ -70,9 +72,12 @@ pub struct ControlRequest {
     /// Only those whose name has this in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Only those in this state; all that have not ended where none is named.
+    /// Only those in this state; where none is named, all that have not ended, or all that have for `archive`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// Only those that ended longer ago than this: `30d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<String>,
     /// Do nothing; tell which jobs are meant.
     #[serde(default)]
     pub preview: bool,
@@ -99,6 +104,7 @@ impl ControlRequest {
             project: None,
             name: None,
             state: None,
+            older_than: None,
             preview: false,
             expect: None,
             signal: None,
@@ -109,7 +115,7 @@ impl ControlRequest {
     /// Whether jobs are meant by what they are, and not by their numbers.
     #[must_use]
     pub fn is_filter(&self) -> bool {
-        let words = [&self.user, &self.tag, &self.project, &self.name, &self.state];
+        let words = [&self.user, &self.tag, &self.project, &self.name, &self.state, &self.older_than];
         words.into_iter().any(Option::is_some)
     }
 }

@@ -157,6 +157,7 @@ impl Check<'_> {
             grace: raw.grace.0,
             retry_on_node_failure: *raw.retry_on_node_failure,
             starts_per_plan: *raw.starts_per_plan,
+            archive_after: raw.archive_after.as_ref().map(|age| age.0),
             history_limit: *raw.history_limit,
         }
     }

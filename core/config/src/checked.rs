@@ -94,6 +94,8 @@ pub struct Jobs {
     pub retry_on_node_failure: u32,
     /// The most starts in one plan.
     pub starts_per_plan: u32,
+    /// The age at which ended jobs are archived.
+    pub archive_after: Option<Duration>,
     /// The most events shown of one job's history.
     pub history_limit: u32,
 }

@@ -171,6 +171,10 @@ pub struct RawJobs {
         extend("default" = 1000, "formerly" = ["max_job_pop"])
     )]
     pub starts_per_plan: At<u32>,
+    /// After this time ended jobs are archived: their directories are removed, what is known of them stays. Left
+    /// out, that is only done on request.
+    #[schemars(extend("least" = "1m", "formerly" = ["clean_old"]))]
+    pub archive_after: Option<At<Span>>,
     /// The most events that are shown of one job's history.
     #[schemars(range(min = 10, max = 1_000_000), extend("default" = 1000))]
     pub history_limit: At<u32>,

@@ -131,6 +131,19 @@ pub trait Store: Send + Sync {
     /// When it cannot be read.
     async fn counts(&self, since: UtcMs) -> Result<Vec<(StateKind, u64)>, StoreError>;
 
+    /// When a job was archived; `None` for one that was not, or does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn archived(&self, id: JobId) -> Result<Option<UtcMs>, StoreError>;
+
+    /// Jobs and arrays that ended at the first instant or later, and before the second, and are not archived, with
+    /// the instants of their ends: the earliest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn to_archive(&self, ended: (UtcMs, UtcMs), limit: u64) -> Result<Vec<(JobId, UtcMs)>, StoreError>;
+
     /// Stores a token and gives its number.
     ///
     /// # Errors

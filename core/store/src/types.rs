@@ -33,6 +33,13 @@ pub enum Extra {
         /// When.
         at: UtcMs,
     },
+    /// The directory of a job was removed. One that has not ended, or was archived before, stays as it is.
+    Archived {
+        /// Which; never a task.
+        id: JobId,
+        /// When.
+        at: UtcMs,
+    },
 }
 
 /// What a commit did.

@@ -1,4 +1,4 @@
-//! `berth kill`, `suspend`, `resume`, `hold`, `release`, `rerun`, `alter` and `signal`.
+//! `berth kill`, `suspend`, `resume`, `hold`, `release`, `rerun`, `alter`, `archive` and `signal`.
 
 use std::io::IsTerminal;
 
@@ -38,7 +38,7 @@ struct Filter {
     #[arg(long, value_name = "WORD")]
     tag: Option<String>,
     /// All live jobs of this project
-    #[arg(long = "of-project", value_name = "NAME")]
+    #[arg(id = "of-project", long = "of-project", value_name = "NAME")]
     project: Option<String>,
     /// All live jobs whose name has this in it
     #[arg(long, value_name = "TEXT")]
@@ -46,6 +46,9 @@ struct Filter {
     /// All jobs in this state
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
+    /// All jobs that ended longer ago than this, such as 30d
+    #[arg(long, value_name = "DURATION")]
+    older_than: Option<String>,
 }
 
 /// A signal, and to which jobs.
@@ -115,9 +118,9 @@ impl ManyArgs {
         signal: Option<i32>,
         alter: Option<Alteration>,
     ) -> anyhow::Result<Status> {
-        let Filter { user, tag, project, name, state } = self.filter;
+        let Filter { user, tag, project, name, state, older_than } = self.filter;
         let of = ControlRequest::of(action, self.jobs);
-        let mut request = ControlRequest { user, tag, project, name, state, signal, alter, ..of };
+        let mut request = ControlRequest { user, tag, project, name, state, older_than, signal, alter, ..of };
         request.expect = self.confirm;
         let client = session.client().await?;
         if request.is_filter() && !self.yes && self.confirm.is_none() {

@@ -2,11 +2,12 @@
 
 use berth_api::{ControlRequest, ControlResult, Controls, ErrorBody, ErrorCode};
 use berth_engine::{Actor, Answer, Command, DEFAULT_PROJECT, LiveJob};
-use berth_model::{JobId, JobRef, StateKind, StopCause};
+use berth_model::{JobId, JobRef, StateKind, StopCause, UtcMs};
 use berth_server::{Caller, Scope};
 use berth_store::ListQuery;
 
 use super::{Service, access, failures, jobs};
+use crate::daemon::now;
 
 /// The most jobs in one request.
 const MOST_JOBS: usize = 10_000;
@@ -64,7 +65,14 @@ impl Service {
         }
         let states = match &request.state {
             Some(_) => jobs::states(request.state.as_deref())?,
-            None => StateKind::ALL.into_iter().filter(|kind| !kind.is_end()).collect(),
+            None => {
+                let ended = request.action == Controls::Archive;
+                StateKind::ALL.into_iter().filter(|kind| kind.is_end() == ended).collect()
+            }
+        };
+        let before = match request.older_than.as_deref().map(berth_model::parse_duration).transpose() {
+            Ok(age) => age.map(|age| now().0.saturating_sub(millis(age))),
+            Err(error) => return Err(ErrorBody::new(ErrorCode::Invalid, format!("older_than: {error}"))),
         };
         let Some(owner) = self.whose_jobs(who, request.user.as_deref(), request.project.as_deref()) else {
             return Ok(Vec::new());
@@ -75,11 +83,13 @@ impl Service {
             project: request.project.clone(),
             name: request.name.as_ref().map(|name| format!("*{name}*")),
             tag: request.tag.clone(),
-            limit: Some(MOST_JOBS as u64 + 1),
+            // Where age counts, it is looked at after the list.
+            limit: before.is_none().then_some(MOST_JOBS as u64 + 1),
             ..ListQuery::default()
         };
         let rows = self.daemon.store.list(query).await.map_err(failures::store)?;
-        Ok(rows.into_iter().map(|row| row.id.to_string()).collect())
+        let is_old = |ended: Option<UtcMs>| before.is_none_or(|before| ended.is_some_and(|at| at.0 < before));
+        Ok(rows.into_iter().filter(|row| is_old(row.ended)).map(|row| row.id.to_string()).collect())
     }
 
     async fn preview(&self, who: &Caller, jobs: Vec<String>) -> Result<Vec<ControlResult>, ErrorBody> {
@@ -116,9 +126,24 @@ impl Service {
         let found = self.seen(who, reference).await?;
         access::may_touch(who, &self.daemon.memberships, (&found.owner, &found.project), job)?;
         let is_over = found.moving.state.kind().is_end();
-        if is_over && request.action != Controls::Rerun {
-            return Ok(Some(format!("it has ended already: {}", found.moving.state.kind())));
-        }
+        let _occupied = match request.action {
+            Controls::Archive if is_over => return self.archive(&found, &who.identity.user).await,
+            Controls::Archive => {
+                let words =
+                    format!("job {job} is {}; only what has ended is archived", found.moving.state.kind());
+                return Err(ErrorBody::new(ErrorCode::Conflict, words));
+            }
+            Controls::Rerun if is_over => {
+                // The directory of a task is its array's.
+                let whose = found.task_of.map_or(found.id, |(array, _)| array);
+                Some(self.not_archived(whose).await?)
+            }
+            Controls::Rerun => None,
+            _ if is_over => {
+                return Ok(Some(format!("it has ended already: {}", found.moving.state.kind())));
+            }
+            _ => None,
+        };
         let command = match &request.alter {
             Some(alteration) => self.altering(who, found, alteration, request.action).await?,
             None => command(who, found, request)?,
@@ -143,10 +168,14 @@ fn command(who: &Caller, found: LiveJob, request: &ControlRequest) -> Result<Com
         Controls::Resume => Command::Resume { job },
         Controls::Signal => Command::Signal { job, signal: request.signal.unwrap_or_default() },
         Controls::Rerun => Command::Rerun { job, stored: stored(job, found), altered: None, by: name },
-        Controls::Alter => {
+        Controls::Alter | Controls::Archive => {
             return Err(ErrorBody::new(ErrorCode::Invalid, "there is nothing to change; say what"));
         }
     })
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn stop_cause(name: String, administrator: bool) -> StopCause {

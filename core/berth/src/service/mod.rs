@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod alter;
+mod archive;
 mod attach;
 mod causes;
 mod check;
@@ -38,11 +39,12 @@ use crate::{
 pub struct Service {
     daemon: Arc<Daemon>,
     activity: Activity,
+    busy: archive::Busy,
 }
 
 impl Service {
     pub fn new(daemon: Arc<Daemon>, activity: Activity) -> Self {
-        Self { daemon, activity }
+        Self { daemon, activity, busy: archive::Busy::default() }
     }
 
     /// Why the loop does not answer.

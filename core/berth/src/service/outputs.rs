@@ -110,6 +110,7 @@ impl Service {
 
     /// What is in the job's directory.
     async fn kept_logs(&self, found: &LiveJob, query: LogQuery) -> Result<ByteStream, ErrorBody> {
+        self.still_has_files(found).await?;
         let submission = self.submission(found).await?;
         let config = self.daemon.config.now();
         let jobs = &config.jobs.directory;
@@ -129,6 +130,7 @@ impl Service {
 
     async fn place(&self, who: &Caller, job: JobRef, path: &str) -> Result<(PathBuf, u32), ErrorBody> {
         let found = self.seen(who, job).await?;
+        self.still_has_files(&found).await?;
         let submission = self.submission(&found).await?;
         let mut place = places::directory(&self.daemon.config.now().jobs.directory, rows::whose(&found));
         for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {

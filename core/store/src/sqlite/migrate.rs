@@ -13,6 +13,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_usage_by_hour.sql"),
     include_str!("../migrations/0003_accounts.sql"),
+    include_str!("../migrations/0004_archive.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in a transaction of its own.

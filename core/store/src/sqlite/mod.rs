@@ -4,6 +4,7 @@
 //! write-ahead log into the file behind them. A commit returns when the log is on the disk.
 
 mod accounts;
+mod archive;
 mod columns;
 mod fault;
 mod kv;
@@ -137,6 +138,14 @@ impl Store for SqliteStore {
 
     async fn counts(&self, since: UtcMs) -> Result<Vec<(StateKind, u64)>, StoreError> {
         self.pool.read(move |connection| usage::counts(connection, since)).await
+    }
+
+    async fn archived(&self, id: JobId) -> Result<Option<UtcMs>, StoreError> {
+        self.pool.read(move |connection| archive::archived(connection, id)).await
+    }
+
+    async fn to_archive(&self, ended: (UtcMs, UtcMs), limit: u64) -> Result<Vec<(JobId, UtcMs)>, StoreError> {
+        self.pool.read(move |connection| archive::to_archive(connection, ended, limit)).await
     }
 
     async fn add_token(&self, token: NewToken) -> Result<u64, StoreError> {

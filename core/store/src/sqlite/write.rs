@@ -180,8 +180,15 @@ impl<'c> Writer<'c> {
         for ((kind, name, hour), used) in charges {
             self.charge(kind, name, hour, used)?;
         }
-        for Extra::TokenUsed { id, at } in &batch.extras {
-            self.statements.token_used.execute([signed(*id), signed(at.0)])?;
+        for extra in &batch.extras {
+            match extra {
+                Extra::TokenUsed { id, at } => {
+                    self.statements.token_used.execute([signed(*id), signed(at.0)])?;
+                }
+                Extra::Archived { id, at } => {
+                    super::archive::mark(self.connection, *id, *at)?;
+                }
+            }
         }
         Ok(next_event)
     }

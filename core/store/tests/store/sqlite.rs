@@ -29,6 +29,8 @@ crate::claims!(Sqlite:
     a_refused_batch_leaves_nothing,
     the_last_update_of_a_batch_counts_and_every_event,
     a_job_that_runs_again_is_live_again,
+    only_what_has_ended_is_archived_and_each_once,
+    use_that_no_quota_counts_any_more_goes_at_a_start,
     tasks_of_an_earlier_run_do_not_count,
     tasks_are_found_before_their_turn,
     a_listing_can_be_stopped,

@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-use berth_engine::Moving;
-use berth_model::{Attempt, End, JobId, JobState, StateKind, StopCause, UtcMs};
+use berth_engine::{Change, Moving};
+use berth_model::{AccountKind, Attempt, End, JobId, JobState, StateKind, StopCause, Used, UtcMs};
 use berth_store::{Batch, Extra, ListQuery, NewToken, Store, StoreError, StoredToken, TaskQuery, TokenScope};
 
 use super::{
@@ -70,6 +70,42 @@ pub async fn a_job_that_runs_again_is_live_again<K: Kit>() {
     commit(&store, [updated(job.id, again.clone())]).await;
     assert_eq!(store.restore().await.unwrap().live[0].moving, again);
     assert_eq!(store.counts(UtcMs(0)).await.unwrap(), [(StateKind::Running, 1)]);
+}
+
+pub async fn only_what_has_ended_is_archived_and_each_once<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    for id in 1..=3 {
+        commit(&store, [added(&build::job(id))]).await;
+    }
+    for (id, ended) in [(1, 50), (2, 40)] {
+        commit(&store, [updated(JobId(id), build::ended(End::Succeeded, ended))]).await;
+    }
+    let archive = async |id: u64, at: u64| {
+        let extras = vec![Extra::Archived { id: JobId(id), at: UtcMs(at) }];
+        store.commit(Arc::new(Batch { changes: Vec::new(), extras })).await.unwrap();
+    };
+    let old = async |before: u64| store.to_archive((UtcMs(0), UtcMs(before)), 9).await.unwrap();
+    assert_eq!(old(50).await, [(JobId(2), UtcMs(40))], "what ended before that instant");
+    assert_eq!(old(51).await, [(JobId(2), UtcMs(40)), (JobId(1), UtcMs(50))], "the earliest first");
+    for (id, at) in [(1, 100), (1, 200), (3, 300), (9, 400)] {
+        archive(id, at).await;
+    }
+    assert_eq!(old(1000).await, [(JobId(2), UtcMs(40))]);
+    assert_eq!(store.archived(JobId(1)).await.unwrap(), Some(UtcMs(100)), "the first time counts");
+    assert_eq!(store.archived(JobId(3)).await.unwrap(), None, "it has not ended");
+}
+
+pub async fn use_that_no_quota_counts_any_more_goes_at_a_start<K: Kit>() {
+    let kit = K::fresh();
+    let used = Used { jobs: 1, ..Used::default() };
+    let charge = |hour| Change::Charged { kind: AccountKind::User, name: "ann".into(), hour, used };
+    let store = kit.open();
+    commit(&store, [charge(400_000), charge(400_000 + 366 * 24), charge(400_001 + 366 * 24)]).await;
+    assert_eq!(store.restore().await.unwrap().accounts[0].hours.len(), 3);
+    drop(store);
+    let hours = kit.open().restore().await.unwrap().accounts.remove(0).hours;
+    assert_eq!(hours, [(400_000 + 366 * 24, used), (400_001 + 366 * 24, used)]);
 }
 
 pub async fn tasks_of_an_earlier_run_do_not_count<K: Kit>() {
