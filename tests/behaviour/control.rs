@@ -13,6 +13,8 @@ async fn with_child(berth: &Berth, name: &str) -> (u64, [Process; 2]) {
         .submit(&format!("sleep 1000 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display()))
         .await;
     eventually("its processes", || async { pids.exists() }).await;
+    // The processes are there before Berth has heard of it.
+    berth.wait_for(job, "running").await;
     let text = fs::read_to_string(pids).unwrap();
     let numbers: Vec<i32> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
     (job, [Process(numbers[0]), Process(numbers[1])])
@@ -206,7 +208,7 @@ async fn a_waiting_job_is_changed_and_starts_with_what_it_asks_for_then() {
     berth.succeeds(&waits).await;
     let job = berth.job(&waits).await;
     assert_eq!((job.row.project.as_str(), job.row.priority, job.row.cpu_millis), ("rna", -3, 1000));
-    assert_eq!((job.spec.cpus.as_deref(), job.spec.time.as_deref()), (Some("1"), Some("5m")));
+    assert_eq!((job.spec.cpus.as_deref(), job.row.time_limit_ms), (Some("1"), Some(300_000)));
     let words: Vec<_> = job.history.iter().map(|entry| entry.text.clone()).collect();
     assert!(words.iter().any(|text| text.contains("priority 0 -> -3, project default -> rna")), "{words:?}");
     let late = berth.cli(["alter", "--priority", "1", &waits]).await.ok();
@@ -222,7 +224,7 @@ async fn an_ended_job_runs_again_with_a_longer_time_limit() {
     berth.cli(["rerun", "--time", "1h", "--memory", "64M", &job]).await.ok();
     berth.succeeds(&job).await;
     let detail = berth.job(&job).await;
-    assert_eq!((detail.spec.time.as_deref(), detail.row.memory_bytes), (Some("1h"), 64 << 20));
+    assert_eq!((detail.row.time_limit_ms, detail.row.memory_bytes), (Some(3_600_000), 64 << 20));
 }
 
 #[tokio::test]

@@ -125,7 +125,8 @@ async fn serve(
     let daemon = Arc::new(daemon);
     let activity = Activity::default();
     let service = Arc::new(Service::new(Arc::clone(&daemon), activity.clone()));
-    let server = Server::bind(settings, Arc::clone(&service)).await?;
+    let backend: Arc<dyn berth_server::Backend> = service.clone();
+    let server = Server::bind(settings, backend).await?;
     tokio::spawn(service.archive_old_ones());
     let config = daemon.config.now();
     tracing::info!(
