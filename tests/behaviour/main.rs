@@ -13,6 +13,7 @@ mod doors;
 mod events;
 mod faults;
 mod jobs;
+mod ldap;
 mod load;
 mod networks;
 mod policies;

@@ -28,7 +28,7 @@ use berth_api::{Client, ClientError, Target};
 pub use self::{
     containers::{Containers, in_container},
     daemon::Daemon,
-    http::{free_port, over_tcp},
+    http::{Answer, free_port, over_tcp},
     jobs::{argv, is_over, sh},
     people::{ANN, BOB, People},
     policies::bad_policy,

@@ -28,6 +28,7 @@ shipped![
     Scheduler "priority" "priority",
     Scheduler "backfill" "backfill",
     Auth "local" "local",
+    Auth "ldap" "ldap",
     Watcher "disk-quota" "disk-quota",
     Watcher "idle" "idle",
     Watcher "max-lifespan" "max-lifespan",

@@ -15,8 +15,8 @@ use crate::{
     known::{KnownPlugins, PolicyKind},
     quantity,
     raw::{
-        At, CountAt, Open, RawBounds, RawCluster, RawConfig, RawExecutor, RawJobs, RawLimits, RawLog,
-        RawNetwork, RawQuotas, RawServer, RawWatcher,
+        At, CountAt, Open, RawAuth, RawBounds, RawCluster, RawConfig, RawExecutor, RawJobs, RawLimits,
+        RawLog, RawNetwork, RawQuotas, RawServer, RawWatcher,
     },
     source::{Sources, Span},
 };
@@ -50,17 +50,7 @@ impl Check<'_> {
                 &scheduler.grants,
                 &scheduler.limits,
             ),
-            auth: Auth {
-                policy: self.policy(
-                    ("auth", &known.auth),
-                    &auth.policy,
-                    &auth.settings,
-                    &auth.grants,
-                    &auth.limits,
-                ),
-                instances: *auth.instances,
-                cache: auth.cache.0,
-            },
+            auth: self.auth(&auth),
             watchers: self.watchers(&raw.watchers),
             network: self.network(&raw.network),
             executors: self.executors(raw.executors),
@@ -68,11 +58,11 @@ impl Check<'_> {
         }
     }
 
-    fn error(&mut self, span: &Span, message: String, label: impl Into<String>) {
+    pub(crate) fn error(&mut self, span: &Span, message: String, label: impl Into<String>) {
         self.problems.push(Problem::error(message).at(span).label(label));
     }
 
-    fn warning(&mut self, span: &Span, message: String, label: impl Into<String>) {
+    pub(crate) fn warning(&mut self, span: &Span, message: String, label: impl Into<String>) {
         self.problems.push(Problem::warning(message).at(span).label(label));
     }
 
@@ -211,7 +201,16 @@ impl Check<'_> {
                 strikes: *limits.strikes,
                 probation_plans: *limits.probation_plans,
             },
+            ldap: None,
         }
+    }
+
+    fn auth(&mut self, raw: &RawAuth) -> Auth {
+        let known = self.known;
+        let kind = ("auth", &known.auth);
+        let mut policy = self.policy(kind, &raw.policy, &raw.settings, &raw.grants, &raw.limits);
+        policy.ldap = self.ldap(&raw.ldap, raw.grants.iter().find(|grant| grant.as_str() == "ldap"));
+        Auth { policy, instances: *raw.instances, cache: raw.cache.0 }
     }
 
     fn policy_source(&mut self, section: &str, kind: &PolicyKind, policy: &At<String>) -> PolicySource {

@@ -163,6 +163,23 @@ pub struct Policy {
     pub grants: BTreeSet<String>,
     /// What it may cost.
     pub limits: Limits,
+    /// What stands behind the capability `ldap`, where that is granted.
+    pub ldap: Option<Ldap>,
+}
+
+/// `[auth.ldap]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ldap {
+    /// Addresses.
+    pub servers: Vec<String>,
+    /// Berth's own entry, and the file with its password.
+    pub login: Option<(String, PathBuf)>,
+    /// Authorities.
+    pub tls_ca: Option<PathBuf>,
+    /// Whether `ldap://` is encrypted, too.
+    pub start_tls: bool,
+    /// For each server.
+    pub answer_within: Duration,
 }
 
 /// The `limits` of a policy.

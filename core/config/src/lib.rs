@@ -13,6 +13,7 @@ mod effective;
 mod environment;
 mod keys;
 mod known;
+mod ldap;
 mod load;
 mod quantity;
 mod raw;
@@ -23,8 +24,8 @@ mod source;
 mod tree;
 
 pub use checked::{
-    Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Quotas, Server, Store,
-    Watcher,
+    Auth, Cluster, Config, Executor, Jobs, Ldap, Limits, Log, Own, Policy, PolicySource, Quotas, Server,
+    Store, Watcher,
 };
 pub use defaults::Surroundings;
 pub use diagnostics::{Problem, Problems, Severity};

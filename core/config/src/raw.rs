@@ -321,6 +321,33 @@ pub struct RawAuth {
     /// How long an answer is believed without asking again; with 0 it never is.
     #[schemars(extend("default" = "30s", "most" = "1d"))]
     pub cache: At<Span>,
+    /// The servers behind the capability `ldap`.
+    pub ldap: RawLdap,
+}
+
+/// `[auth.ldap]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawLdap {
+    /// Addresses such as ldaps://ldap.example.org; one is asked after the other until one answers.
+    #[schemars(extend("default" = []))]
+    pub servers: Vec<At<String>>,
+    /// The distinguished name of Berth's own entry; without it the servers are asked as nobody in particular.
+    pub bind_dn: Option<At<String>>,
+    /// A file with the password for that, which nobody else may read. It is read anew for each connection.
+    #[schemars(extend("format" = "path"))]
+    pub bind_password_file: Option<At<PathBuf>>,
+    /// The authorities, in PEM form, whose word on the servers' certificates counts. ldaps:// and start-tls
+    /// need it.
+    #[schemars(extend("format" = "path"))]
+    pub tls_ca: Option<At<PathBuf>>,
+    /// Whether connections to ldap:// servers are encrypted before anything is said on them.
+    #[schemars(extend("default" = false))]
+    pub start_tls: At<bool>,
+    /// How long one server may take for a connection and an answer.
+    #[schemars(extend("default" = "2s", "least" = "10ms", "most" = "1m"))]
+    pub answer_within: At<Span>,
 }
 
 /// `[[watchers]]`

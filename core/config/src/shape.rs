@@ -85,6 +85,7 @@ fn kind_of(schema: &Value) -> KeyKind {
         Some("duration") => return KeyKind::Duration(bounds()),
         Some("cpus") => return KeyKind::Cpus,
         Some("mode") => return KeyKind::Mode,
+        Some("path") => return KeyKind::Path,
         Some("file") => return KeyKind::File,
         Some("directory") => return KeyKind::Directory,
         _ if one_of.is_some() => return KeyKind::Choice(choices(one_of)),

@@ -31,7 +31,7 @@ mod worlds;
 pub use crate::{
     auth::{AuthPolicy, AuthSettings},
     capabilities::{
-        Account, Accounts, Capability, Grants, HostAccounts, KeyValueStore, LogLine, MemoryKeyValues,
+        Account, Accounts, Capability, Grants, HostAccounts, KeyValueStore, LogLine, MemoryKeyValues, ldap,
     },
     check::{CheckReport, CheckSettings, Finding},
     error::{Fault, LoadError},

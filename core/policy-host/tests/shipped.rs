@@ -48,6 +48,7 @@ fn every_shipped_policy_passes_the_check() {
                 "max-lifespan" => Some(("max", "1h")),
                 "idle" => Some(("for", "1h")),
                 "disk-quota" => Some(("max", "1G")),
+                "ldap" => Some(("users", "ou=people,dc=example,dc=org")),
                 _ => None,
             };
             let must = must.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -60,7 +61,18 @@ fn every_shipped_policy_passes_the_check() {
     checked.sort();
     assert_eq!(
         checked,
-        ["backfill", "bridge", "disk-quota", "fifo", "idle", "isolated", "local", "max-lifespan", "priority"]
+        [
+            "backfill",
+            "bridge",
+            "disk-quota",
+            "fifo",
+            "idle",
+            "isolated",
+            "ldap",
+            "local",
+            "max-lifespan",
+            "priority"
+        ]
     );
 }
 

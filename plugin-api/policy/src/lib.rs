@@ -41,6 +41,7 @@ pub mod rank;
 mod resources;
 pub mod scheduler;
 mod settings;
+pub mod site;
 mod slab;
 pub mod space;
 pub mod standing;
@@ -53,7 +54,7 @@ pub mod watcher;
 
 pub use auth::Auth;
 pub use bindings::{
-    auth::berth::policy::{accounts, key_value},
+    auth::berth::policy::{accounts, key_value, ldap},
     scheduler::berth::policy::{
         log,
         types::{Attribute, Error, Info, InstantMs, JobId, NameId, NodeId, PlacementId, Resources, Setting},
@@ -69,6 +70,7 @@ pub use queue::OrderedQueue;
 pub use rank::{Rank, Ranked};
 pub use scheduler::{NodeRoom, PendingJob, Plan, RunningJob, Scheduler};
 pub use settings::{Settings, bad_settings};
+pub use site::Site;
 pub use space::Space;
 pub use table::JobTable;
 pub use watcher::Watcher;

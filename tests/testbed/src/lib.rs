@@ -10,12 +10,14 @@
 #![allow(clippy::panic, reason = "a test that cannot have its server fails")]
 #![deny(missing_docs)]
 
+mod directory;
 mod door;
 mod engine;
 mod registry;
 mod script;
 
 pub use crate::{
+    directory::{Directory, directory},
     engine::{Engine, OwnEngine, Wish, docker_engine, own_engine, swarm, swarm_of_two},
     registry::{Registry, registry},
 };

@@ -10,7 +10,7 @@ use berth_config::{Config, Policy};
 use berth_policy_host::{
     Attached, AuthPolicy, AuthSettings, Capability, Grants, HostSettings, Limits, NetworkPolicy,
     OnSupervised, PluginStatus, PolicyHost, PolicyKind, PolicySource, PolicySpec, SchedulerEvent,
-    SchedulerPolicy, StartingJob, Supervised, Supervision, WatcherPolicy,
+    SchedulerPolicy, StartingJob, Supervised, Supervision, WatcherPolicy, ldap,
 };
 
 use sha2::{Digest, Sha256};
@@ -178,6 +178,7 @@ fn spec(name: &str, kind: PolicyKind, policy: &Policy, tables: &PolicyTables) ->
         key_value: has(Capability::KeyValue).then(|| tables.bounded(policy.limits.key_value_bytes)),
         accounts: has(Capability::Accounts).then(|| Arc::new(OwnAccounts::new()) as _),
         usage: has(Capability::Usage),
+        ldap: policy.ldap.as_ref().map(directory).transpose()?,
         ..Grants::default()
     };
     spec.settings.clone_from(&policy.settings);
@@ -193,6 +194,16 @@ fn spec(name: &str, kind: PolicyKind, policy: &Policy, tables: &PolicyTables) ->
         ..Supervision::default()
     };
     Ok(spec)
+}
+
+/// The site's directory. No server is asked yet: one that is away must not keep Berth from starting.
+fn directory(config: &berth_config::Ldap) -> anyhow::Result<Arc<dyn ldap::Directory>> {
+    let mut settings = ldap::Settings::new(config.servers.clone());
+    let login = |(dn, file): &(String, _)| ldap::Login { dn: dn.clone(), password_file: Clone::clone(file) };
+    settings.login = config.login.as_ref().map(login);
+    settings.tls = config.tls_ca.clone().map(|ca| ldap::Tls { ca, start_tls: config.start_tls });
+    settings.answer_within = config.answer_within;
+    Ok(Arc::new(ldap::Client::new(settings).context("auth.ldap cannot be used")?))
 }
 
 /// Writes into the log what became of a policy.

@@ -16,6 +16,7 @@ pub(crate) mod shared {
                 import berth:policy/key-value@0.1.0;
                 import berth:policy/accounts@0.1.0;
                 import berth:policy/usage@0.1.0;
+                import berth:policy/ldap@0.1.0;
             }
         ",
         imports: { default: trappable },
@@ -46,6 +47,7 @@ pub(crate) mod auth {
             "berth:policy/log@0.1.0": super::shared::berth::policy::log,
             "berth:policy/key-value@0.1.0": super::shared::berth::policy::key_value,
             "berth:policy/accounts@0.1.0": super::shared::berth::policy::accounts,
+            "berth:policy/ldap@0.1.0": super::shared::berth::policy::ldap,
         },
     });
     pub(crate) use exports::berth::policy::auth::*;
@@ -79,4 +81,4 @@ pub(crate) mod network {
     pub(crate) use exports::berth::policy::network::*;
 }
 
-pub(crate) use shared::berth::policy::{accounts, key_value, log, types, usage};
+pub(crate) use shared::berth::policy::{accounts, key_value, ldap, log, types, usage};

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod key_value;
+pub mod ldap;
 mod log;
 mod usage;
 
@@ -31,11 +32,13 @@ pub enum Capability {
     Accounts,
     /// What is known of the accounts of users and projects.
     Usage,
+    /// The site's directory.
+    Ldap,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Log, Self::KeyValue, Self::Accounts, Self::Usage];
+    pub const ALL: [Self; 5] = [Self::Log, Self::KeyValue, Self::Accounts, Self::Usage, Self::Ldap];
 
     /// As it is written, in WIT and in berth.toml.
     #[must_use]
@@ -45,6 +48,7 @@ impl Capability {
             Self::KeyValue => "key-value",
             Self::Accounts => "accounts",
             Self::Usage => "usage",
+            Self::Ldap => "ldap",
         }
     }
 
@@ -72,6 +76,8 @@ pub struct Grants {
     pub accounts: Option<Arc<dyn Accounts>>,
     /// What accounts have used; schedulers are told of it.
     pub usage: bool,
+    /// The directory.
+    pub ldap: Option<Arc<dyn ldap::Directory>>,
     /// Where log lines go instead of Berth's log, for checks.
     pub log_to: Option<Arc<dyn Fn(LogLine) + Send + Sync>>,
 }
@@ -85,6 +91,7 @@ impl Grants {
             Capability::KeyValue => self.key_value.is_some(),
             Capability::Accounts => self.accounts.is_some(),
             Capability::Usage => self.usage,
+            Capability::Ldap => self.ldap.is_some(),
         }
     }
 }
@@ -108,6 +115,9 @@ pub(crate) fn link(linker: &mut Linker<Guest>, grants: &Grants) -> wasmtime::Res
     }
     if grants.has(Capability::Usage) {
         wit::usage::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+    }
+    if grants.has(Capability::Ldap) {
+        wit::ldap::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
     }
     Ok(())
 }

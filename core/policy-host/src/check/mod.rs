@@ -3,6 +3,7 @@
 //! It runs apart from everything, on sample inputs, under fuel instead of time: the same policy gives the
 //! same report every time. What it asks for of the host it gets from stand-ins.
 
+mod directory;
 mod others;
 mod scheduler;
 
@@ -146,6 +147,7 @@ fn stand_ins(log: Arc<Mutex<Vec<LogLine>>>) -> Grants {
         key_value: Some(Arc::new(MemoryKeyValues::new(1 << 20))),
         accounts: Some(Arc::new(SampleAccounts)),
         usage: true,
+        ldap: Some(Arc::new(directory::SampleDirectory)),
         log_to: Some(Arc::new(move |line| log.lock().unwrap_or_else(PoisonError::into_inner).push(line))),
     }
 }

@@ -1,7 +1,8 @@
 use berth_policy_sdk::{
     Error, Setting,
-    auth::{Mount, PasswordCredentials, VolumeRequest},
+    auth::{Mount, PasswordCredentials, Role, VolumeRequest},
     bad_settings,
+    site::Account,
 };
 
 use super::*;

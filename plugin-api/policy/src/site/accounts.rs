@@ -1,7 +1,8 @@
-//! Where users and groups are looked up.
+//! The machine's own users and groups.
 
-use berth_policy_sdk::accounts as host;
-pub use berth_policy_sdk::accounts::Account;
+use super::Site;
+pub use crate::accounts::Account;
+use crate::{accounts as host, auth::Identity};
 
 /// Users and groups. An error says that the name service did not answer.
 pub trait Accounts {
@@ -49,5 +50,27 @@ impl Accounts for Host {
 
     fn group(&self, name: &str) -> Result<Option<u32>, String> {
         host::group(name)
+    }
+}
+
+impl Site {
+    /// Who an account of the machine is. Its shell does not matter: a job is no login.
+    ///
+    /// # Errors
+    /// That the name service did not answer.
+    pub fn identity_of(&self, account: Account, accounts: &impl Accounts) -> Result<Identity, String> {
+        let all = accounts.groups_of(&account.user)?;
+        // A group that does not exist has no members.
+        let is_in = |name: &str| {
+            let group = accounts.group(name)?;
+            Ok::<_, String>(group.is_some_and(|group| group == account.gid || all.contains(&group)))
+        };
+        let roles = self.roles(&account.user, account.uid, is_in)?;
+        let mut groups: Vec<u32> = all.iter().copied().filter(|&group| group != account.gid).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let Account { user, uid, gid, home, .. } = account;
+        let home = Some(home).filter(|home| home.starts_with('/'));
+        Ok(Identity { user, uid, gid, groups, home, email: None, roles })
     }
 }

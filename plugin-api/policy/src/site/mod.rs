@@ -1,8 +1,19 @@
-//! What the site lets its users do.
+//! What a site lets its users do, wherever they are known from: what auth policies share.
+
+mod accounts;
+mod volumes;
 
 use std::collections::BTreeMap;
 
-use berth_policy_sdk::{Error, Info, Settings, bad_settings, info};
+pub use self::{
+    accounts::{Account, Accounts, Host},
+    volumes::mounts,
+};
+use crate::{
+    Error, Setting, Settings,
+    auth::{Denial, Grant, Identity, JobRequest, Role},
+    bad_settings,
+};
 
 /// The volume that needs no settings.
 pub const HOME: &str = "home";
@@ -38,23 +49,33 @@ pub struct Volume {
     pub read_only: bool,
 }
 
-/// Who the policy is.
-pub(crate) fn describe() -> Info {
-    info!(
-        "local",
-        "the users and groups of this machine",
-        "administrators" => "users who administrate Berth, with commas; root always does",
-        "administrator-groups" => "groups whose members administrate Berth, with commas",
-        "operators" => "users who operate Berth, with commas",
-        "allow-root-jobs" => "whether jobs may ask to run as root: true or false, which is usual; \
-            outside a container, only those of administrators may",
-        "volumes.NAME.path" => "a folder on the nodes that jobs may ask for as NAME; $USER, $HOME and $UID stand \
-            for those of the job's owner",
-        "volumes.NAME.target" => "where it is mounted in the job; /mnt/NAME unless given",
-        "volumes.NAME.mode" => "ro, which is usual, or rw",
-        "extensions.allow" => "keys of executor options that everybody may use, with commas; docker.* stands for \
-            all that begin so",
-    )
+/// The settings that [`Site::read`] takes, each with a line for people.
+#[must_use]
+pub fn settings() -> Vec<Setting> {
+    let lines = [
+        ("administrators", "users who administrate Berth, with commas; root always does"),
+        ("administrator-groups", "groups whose members administrate Berth, with commas"),
+        ("operators", "users who operate Berth, with commas"),
+        (
+            "allow-root-jobs",
+            "whether jobs may ask to run as root: true or false, which is usual; \
+             outside a container, only those of administrators may",
+        ),
+        (
+            "volumes.NAME.path",
+            "a folder on the nodes that jobs may ask for as NAME; $USER, $HOME and $UID stand \
+             for those of the job's owner",
+        ),
+        ("volumes.NAME.target", "where it is mounted in the job; /mnt/NAME unless given"),
+        ("volumes.NAME.mode", "ro, which is usual, or rw"),
+        (
+            "extensions.allow",
+            "keys of executor options that everybody may use, with commas; docker.* stands for \
+             all that begin so",
+        ),
+    ];
+    let setting = |(key, about): (&str, &str)| Setting { key: key.to_owned(), value: about.to_owned() };
+    lines.map(setting).into()
 }
 
 impl Site {
@@ -71,6 +92,57 @@ impl Site {
             volumes: volumes(settings.table("volumes"))?,
             extensions: settings.list("extensions.allow"),
         })
+    }
+
+    /// What a user may do beyond others. `in_group` says whether they are in a group of this name.
+    ///
+    /// # Errors
+    /// What `in_group` says instead of an answer.
+    pub fn roles<E>(
+        &self,
+        user: &str,
+        uid: u32,
+        mut in_group: impl FnMut(&str) -> Result<bool, E>,
+    ) -> Result<Vec<Role>, E> {
+        let mut administrates = uid == 0 || self.administrators.iter().any(|name| name == user);
+        for group in &self.administrator_groups {
+            administrates = administrates || in_group(group)?;
+        }
+        let mut roles = Vec::new();
+        if administrates {
+            roles.push(Role::Administrator);
+        }
+        if self.operators.iter().any(|name| name == user) {
+            roles.push(Role::Operator);
+        }
+        Ok(roles)
+    }
+
+    /// What a job is granted of what it asks for.
+    ///
+    /// # Errors
+    /// When it may not be root, or a volume's path cannot be made for its owner.
+    pub fn authorise(&self, who: &Identity, job: JobRequest) -> Result<Grant, Denial> {
+        if job.as_root {
+            self.may_be_root(who, &job)?;
+        }
+        Ok(Grant {
+            mounts: mounts(self, who, &job.volumes, job.as_root)?,
+            as_root: job.as_root,
+            extensions: job.extensions.into_iter().filter(|key| self.allows(key)).collect(),
+        })
+    }
+
+    /// Root in a container is one thing, root on the machine another.
+    fn may_be_root(&self, who: &Identity, job: &JobRequest) -> Result<(), Denial> {
+        if !self.allow_root_jobs {
+            return Err(Denial::Forbidden("jobs may not run as root here".to_owned()));
+        }
+        if job.image.is_none() && !who.roles.contains(&Role::Administrator) {
+            let words = "only an administrator's job may run as root outside a container";
+            return Err(Denial::Forbidden(words.to_owned()));
+        }
+        Ok(())
     }
 
     /// Whether everybody may use this key of an executor's options.

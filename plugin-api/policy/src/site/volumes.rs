@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use berth_policy_sdk::auth::{Denial, Identity, Mount, VolumeRequest};
-
-use crate::settings::{HOME, HOME_TARGET, Site, Volume};
+use super::{HOME, HOME_TARGET, Site, Volume};
+use crate::auth::{Denial, Identity, Mount, VolumeRequest};
 
 /// What is mounted of what was asked for. Names that the site does not have are left out; the site's
 /// read-only and that of the request both count; and root only ever reads.
