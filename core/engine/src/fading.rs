@@ -46,12 +46,16 @@ impl Faded {
 }
 
 /// The sum of what fades, by the hour: what was charged within one hour has one age. So it can be worked out
-/// anew from what is stored by the hour, and a crash loses none of it.
+/// anew from what is stored by the hour, to the last bit, and a crash loses none of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fading {
     /// Since 1970, of the latest use.
     hour: u64,
-    sum: Faded,
+    /// What was used in earlier hours, as it counts in that one.
+    before: Faded,
+    /// What was used in that hour. Whole numbers, as it is stored: their sum is the same in whatever parts they
+    /// were added.
+    within: Used,
 }
 
 /// How much is left after so many hours.
@@ -63,14 +67,16 @@ fn left(hours: u64, half_life_ms: u64) -> f64 {
 impl Fading {
     /// Adds use of an hour that is not before those that were added.
     pub fn add(&mut self, hour: u64, used: &Used, half_life_ms: u64) {
-        let hour = hour.max(self.hour);
-        self.sum = self.at(hour, half_life_ms).plus(Faded::of(used));
-        self.hour = hour;
+        if hour > self.hour {
+            *self = Self { hour, before: self.at(hour, half_life_ms), within: Used::default() };
+        }
+        self.within += *used;
     }
 
     /// What counts in this hour.
     pub fn at(&self, hour: u64, half_life_ms: u64) -> Faded {
-        self.sum.times(left(hour.saturating_sub(self.hour), half_life_ms))
+        let sum = self.before.plus(Faded::of(&self.within));
+        sum.times(left(hour.saturating_sub(self.hour), half_life_ms))
     }
 }
 
@@ -104,5 +110,15 @@ mod tests {
         let each = |(hour, seconds): (u64, u64)| seconds as f64 * left(300 - hour, DAY_MS);
         let sum: f64 = parts.into_iter().map(each).sum();
         assert!((fading.at(300, DAY_MS).cpu_s - sum).abs() < 1e-9);
+    }
+    #[test]
+    fn in_whatever_parts_the_use_of_an_hour_came_the_sum_is_the_same_to_the_last_bit() {
+        let (mut live, mut restored) = (Fading::default(), Fading::default());
+        for hour in 100..200 {
+            let parts = (0..40).map(|part| Used { cpu_ms: hour * 7919 + part * 104_729, ..Used::default() });
+            parts.clone().for_each(|part| live.add(hour, &part, DAY_MS));
+            restored.add(hour, &parts.sum(), DAY_MS);
+        }
+        assert_eq!(live.at(200, DAY_MS), restored.at(200, DAY_MS));
     }
 }
