@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Breach, JobBuilder, books::Books};
 use crate::{
-    Error, Held, InstantMs, JobId, NodeId, NodeRoom, PendingJob, Scheduler, Setting,
+    Error, Held, InstantMs, JobId, NameId, NodeId, NodeRoom, PendingJob, Scheduler, Setting,
     scheduler::{Node, Placement, Plan, RunningJob},
 };
 
@@ -16,6 +16,7 @@ const FIRST_TASK: JobId = 1 << 40;
 pub struct Host<S> {
     policy: Held<S>,
     settings: Vec<Setting>,
+    names: Vec<String>,
     books: Books,
     next_task: JobId,
     /// How many tasks a plan may start.
@@ -55,11 +56,20 @@ impl<S: Scheduler> Host<S> {
         let settings: Vec<Setting> = settings.iter().map(setting).collect();
         let policy = Held::new();
         policy.configure(settings.clone(), S::configure)?;
-        Ok(Self { policy, settings, books: Books::default(), next_task: FIRST_TASK, most: 10_000 })
+        let (names, books) = (Vec::new(), Books::default());
+        Ok(Self { policy, settings, names, books, next_task: FIRST_TASK, most: 10_000 })
     }
 
     fn tell(&self, told: impl FnOnce(&mut S)) {
         self.policy.ask(told).expect("the policy is configured");
+    }
+
+    /// Names that are new; the first one ever has the number 0.
+    pub fn names<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let first = NameId::try_from(self.names.len()).expect("fewer names than that");
+        self.names.extend(names.iter().cloned());
+        self.tell(|policy| policy.names(first, names));
     }
 
     /// Nodes that are new or have changed. Placement 0 stands for all of them.
@@ -201,6 +211,7 @@ impl<S: Scheduler> Host<S> {
         let books = self.books.clone();
         let placements = books.placements.into_iter().map(|(id, nodes)| Placement { id, nodes });
         fresh.ask(|policy: &mut S| {
+            policy.names(0, self.names.clone());
             policy.nodes(books.nodes.into_values().collect());
             policy.placements(placements.collect());
             policy.pending(books.pending.into_values().collect());
