@@ -27,6 +27,7 @@ shipped![
     Scheduler "fifo" "fifo",
     Scheduler "priority" "priority",
     Scheduler "backfill" "backfill",
+    Scheduler "fairshare" "fairshare",
     Auth "local" "local",
     Auth "ldap" "ldap",
     Watcher "disk-quota" "disk-quota",

@@ -65,6 +65,7 @@ fn every_shipped_policy_passes_the_check() {
             "backfill",
             "bridge",
             "disk-quota",
+            "fairshare",
             "fifo",
             "idle",
             "isolated",
@@ -81,8 +82,12 @@ fn shipped_schedulers_pass_the_check_with_their_other_settings_too() {
     let modes =
         [("mode", "conservative"), ("order", "priority"), ("default-time-limit", "1h"), ("depth", "1")];
     let orders = ["sjf", "wfp3", "unicep", "f1"].map(|order| ("order", order));
+    let fair =
+        [("method", "shares"), ("method", "tree"), ("use", "window"), ("advance", "0"), ("compat", "true")];
     let backfills = modes.map(|setting| ("backfill", setting));
-    for (name, (key, value)) in backfills.into_iter().chain(orders.map(|setting| ("priority", setting))) {
+    let others = orders.map(|setting| ("priority", setting)).into_iter();
+    let others = others.chain(fair.map(|setting| ("fairshare", setting)));
+    for (name, (key, value)) in backfills.into_iter().chain(others) {
         let bytes = fs::read(PathBuf::from(SHIPPED).join(name).with_extension("wasm")).unwrap();
         let settings = vec![(key.to_owned(), value.to_owned())];
         let report = host().check(name, &bytes, &CheckSettings { settings, ..CheckSettings::default() });

@@ -6,8 +6,10 @@
 
 pub mod checked;
 pub mod cluster;
+pub mod fair;
 pub mod naive;
 pub mod order;
 pub mod planners;
+pub mod site;
 pub mod textbook;
 pub mod workloads;

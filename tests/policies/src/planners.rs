@@ -94,6 +94,7 @@ impl Guest {
         let mut spec = PolicySpec::new(name, PolicyKind::Scheduler, source);
         spec.settings = settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
         spec.grants.log = true;
+        spec.grants.usage = true;
         let (sender, events) = mpsc::channel();
         let policy = SchedulerPolicy::spawn(host, spec, move |event| {
             // Nobody listens any more when the test is over.
