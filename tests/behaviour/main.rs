@@ -12,6 +12,7 @@ mod dependencies;
 mod doors;
 mod events;
 mod faults;
+mod godocker;
 mod jobs;
 mod ldap;
 mod load;

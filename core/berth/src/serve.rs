@@ -119,6 +119,7 @@ async fn serve(
         socket_mode: config.server.socket_mode,
         listen: config.server.listen.clone(),
         request_limit_bytes: config.server.request_limit_bytes,
+        godocker: config.server.godocker,
         ..Settings::default()
     };
     let (daemon, turning) = Daemon::start(loaded, plugins).await?;

@@ -116,6 +116,7 @@ impl Check<'_> {
             socket_mode: raw.socket_mode.0,
             listen,
             request_limit_bytes: raw.request_limit.0,
+            godocker: *raw.godocker,
         }
     }
 

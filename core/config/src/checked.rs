@@ -69,6 +69,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// The longest request body.
     pub request_limit_bytes: u64,
+    /// Whether clients of GO-Docker are answered, too.
+    pub godocker: bool,
 }
 
 /// `[jobs]`

@@ -132,6 +132,10 @@ pub struct RawServer {
     /// The longest request body that is read.
     #[schemars(extend("default" = "12M", "least" = "64K"))]
     pub request_limit: At<Size>,
+    /// Whether clients of GO-Docker are answered, too, under /api/1.0: their API key is a Berth token. What the
+    /// site offers (images, names of volumes, labels of nodes) is told there to anybody who reaches the server.
+    #[schemars(extend("default" = false))]
+    pub godocker: At<bool>,
 }
 
 /// `[jobs]`

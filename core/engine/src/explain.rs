@@ -1,5 +1,7 @@
 //! Why jobs wait, and how full the nodes are.
 
+use std::collections::BTreeMap;
+
 use berth_model::{AttemptName, Hold, JobId, JobState, Resources, UtcMs, WaitReason};
 
 use crate::{
@@ -37,6 +39,8 @@ pub struct NodeView {
     pub open: bool,
     /// The executor's words, while it is away.
     pub away: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A running job, as watchers are shown it.
@@ -277,6 +281,7 @@ impl Engine {
                 jobs: node.jobs,
                 open: self.nodes.is_open(id),
                 away: self.nodes.executor(node.executor).and_then(|state| state.away.clone()),
+                labels: node.labels.clone(),
             })
             .collect()
     }

@@ -17,7 +17,7 @@ pub(crate) struct Node {
     pub(crate) jobs: u32,
     /// Tasks that were sent ahead and wait there for room, oldest first.
     pub(crate) ahead: VecDeque<JobId>,
-    labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     usable: bool,
     /// Its executor still names it.
     present: bool,

@@ -1,6 +1,9 @@
 //! What the HTTP side needs from the daemon behind it.
 
-use std::pin::Pin;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+};
 
 use berth_api::{
     AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList,
@@ -71,6 +74,39 @@ pub struct Attached {
     pub guard: Option<Box<dyn std::any::Any + Send>>,
 }
 
+/// An image that everybody may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedImage {
+    /// Its name, as jobs give it.
+    pub name: String,
+    /// What jobs run in that name none.
+    pub usual: bool,
+}
+
+/// A volume that jobs may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedVolume {
+    /// Its name.
+    pub name: String,
+    /// Nobody writes to it.
+    pub read_only: bool,
+}
+
+/// What a site has for jobs. Not for one person: what somebody may use of it is decided when they ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// Images that the executors' tables offer.
+    pub images: Vec<OfferedImage>,
+    /// Volumes that the site has given names.
+    pub volumes: Vec<OfferedVolume>,
+    /// The labels of nodes, each with the values that there are.
+    pub labels: BTreeMap<String, BTreeSet<String>>,
+    /// Whether an executor can stop jobs for a while.
+    pub suspends: bool,
+    /// Whether an executor can publish ports.
+    pub publishes_ports: bool,
+}
+
 /// The daemon, as the HTTP side sees it. It decides who may do what to which job; the HTTP side only
 /// finds out who is asking. A job that the caller may not see does not exist for them.
 #[async_trait::async_trait]
@@ -79,6 +115,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn identify(&self, credentials: Credentials) -> Result<Caller, ErrorBody>;
     /// The server and the caller.
     async fn info(&self, who: &Caller) -> Result<ServerInfo, ErrorBody>;
+    /// What there is for jobs. Anybody may hear it who reaches the server.
+    async fn offers(&self) -> Result<Offers, ErrorBody>;
     /// Accepts a job; when this answers, it is durable.
     async fn submit(&self, who: &Caller, job: Submit) -> Result<Submitted, ErrorBody>;
     /// Lists jobs that the caller may see.

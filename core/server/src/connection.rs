@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::{Caller, Credentials, extract::refuse_body, front::Front, patience::Patient, refusal::Refusal};
+use crate::{
+    Caller, Credentials, extract::refuse_body, front::Front, godocker, patience::Patient, refusal::Refusal,
+};
 
 /// The longest head of a request, and the most that waits to be written.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -108,7 +110,8 @@ async fn admit(
     headers: &HeaderMap,
     path: &str,
 ) -> Result<Option<Arc<Caller>>, Refusal> {
-    if PUBLIC.contains(&path) {
+    let for_godocker = front.settings.godocker && godocker::PUBLIC.contains(&path);
+    if PUBLIC.contains(&path) || for_godocker {
         return Ok(None);
     }
     let credentials = match (bearer(headers)?, peer) {

@@ -8,6 +8,7 @@ mod backend;
 mod connection;
 mod extract;
 mod front;
+mod godocker;
 mod listen;
 mod mistake;
 mod patience;
@@ -17,7 +18,8 @@ mod server;
 mod settings;
 
 pub use backend::{
-    Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, Resize, Scope,
+    Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, OfferedImage,
+    OfferedVolume, Offers, Resize, Scope,
 };
 pub use listen::BindError;
 pub use routes::openapi;

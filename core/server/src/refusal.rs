@@ -42,6 +42,16 @@ impl Refusal {
             .with(StatusCode::REQUEST_TIMEOUT)
     }
 
+    /// What is said.
+    pub(crate) fn body(&self) -> &ErrorBody {
+        &self.body
+    }
+
+    /// The same, without the status.
+    pub(crate) fn into_body(self) -> ErrorBody {
+        self.body
+    }
+
     fn with(mut self, status: StatusCode) -> Self {
         self.status = status;
         self

@@ -93,7 +93,7 @@ impl Doors {
         stop: CancellationToken,
         cut: CancellationToken,
     ) -> Self {
-        let (router, openapi) = routes::build();
+        let (router, openapi) = routes::build(settings.godocker);
         let front = Arc::new(Front { backend, settings, openapi, stop });
         Self { router: router.with_state(front.clone()), front, tracker: TaskTracker::new(), cut }
     }

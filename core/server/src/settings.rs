@@ -15,6 +15,8 @@ pub struct Settings {
     pub request_limit_bytes: u64,
     /// The longest policy component that is sent for a check.
     pub component_limit_bytes: u64,
+    /// Whether GO-Docker's clients are answered, too.
+    pub godocker: bool,
     /// Connections at a time over the Unix socket, and as many again over all addresses: a crowd of the one
     /// kind does not shut out the other. More of them wait to be taken.
     pub max_connections: usize,
@@ -30,6 +32,7 @@ impl Default for Settings {
             listen: Vec::new(),
             request_limit_bytes: 4 << 20,
             component_limit_bytes: 64 << 20,
+            godocker: false,
             max_connections: 1024,
             patience: Patience::default(),
         }

@@ -13,12 +13,14 @@
 mod directory;
 mod door;
 mod engine;
+mod godocker;
 mod registry;
 mod script;
 
 pub use crate::{
     directory::{Directory, directory},
     engine::{Engine, OwnEngine, Wish, docker_engine, own_engine, swarm, swarm_of_two},
+    godocker::godocker_commands,
     registry::{Registry, registry},
 };
 

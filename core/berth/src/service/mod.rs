@@ -11,6 +11,7 @@ mod control;
 mod events;
 mod failures;
 mod jobs;
+mod offers;
 mod operate;
 mod outputs;
 mod rows;
@@ -26,7 +27,7 @@ use berth_api::{
     Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::JobRef;
-use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream};
+use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream, Offers};
 
 use futures::StreamExt;
 
@@ -78,6 +79,10 @@ impl Backend for Service {
 
     async fn info(&self, who: &Caller) -> Result<ServerInfo, ErrorBody> {
         self.server_info(who).await
+    }
+
+    async fn offers(&self) -> Result<Offers, ErrorBody> {
+        self.site_offers().await
     }
 
     async fn submit(&self, who: &Caller, job: Submit) -> Result<Submitted, ErrorBody> {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Users' files come from the same address as the API: no browser is to take one for a page of ours.
-const AS_DATA: [(HeaderName, &str); 3] = [
+pub(crate) const AS_DATA: [(HeaderName, &str); 3] = [
     (header::CONTENT_TYPE, "application/octet-stream"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CONTENT_DISPOSITION, "attachment"),
@@ -76,12 +76,14 @@ pub(super) async fn below(
     Ok((AS_DATA, [(header::CONTENT_LENGTH, size)], Body::from_stream(bytes)).into_response())
 }
 
-fn may_be_a_folder(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::NotFound | ErrorCode::Invalid | ErrorCode::Conflict | ErrorCode::Unable)
+/// What is no file is refused like one that nobody may read; whoever lists it has to have the right to.
+pub(crate) fn may_be_a_folder(code: ErrorCode) -> bool {
+    use ErrorCode::{Conflict, Forbidden, Invalid, NotFound, Unable};
+    matches!(code, NotFound | Invalid | Conflict | Unable | Forbidden)
 }
 
 /// Without the parts that mean nothing; those that lead out of the directory are refused.
-fn tidy(path: &str) -> Result<String, Refusal> {
+pub(crate) fn tidy(path: &str) -> Result<String, Refusal> {
     let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
         return Err(Refusal::at("path", "`..` is not followed; name the file from the job's directory down"));

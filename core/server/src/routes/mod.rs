@@ -3,7 +3,7 @@
 mod accounts;
 mod attach;
 mod events;
-mod files;
+pub(crate) mod files;
 mod info;
 mod jobs;
 mod logs;
@@ -34,7 +34,7 @@ use crate::{front::Front, refusal::Refusal};
 
 /// What a route answers with.
 type Answer<T> = Result<Json<T>, Refusal>;
-type App = State<Arc<Front>>;
+pub(crate) type App = State<Arc<Front>>;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -156,9 +156,10 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
     (router.route("/v1/jobs/{job}/files/", axum::routing::get(files::root)), openapi)
 }
 
-/// The routes, and their description as it is served.
-pub(crate) fn build() -> (Router<Arc<Front>>, Bytes) {
+/// The routes, GO-Docker's among them where it is wanted, and the description of the others as it is served.
+pub(crate) fn build(godocker: bool) -> (Router<Arc<Front>>, Bytes) {
     let (router, openapi) = all();
+    let router = if godocker { router.merge(crate::godocker::router()) } else { router };
     let router = router
         .method_not_allowed_fallback(async || Refusal::wrong_method())
         .route_layer(from_fn(note_route))

@@ -10,6 +10,7 @@
 mod api;
 mod attach;
 mod bodies;
+mod godocker;
 mod listening;
 mod logging;
 mod memory;

@@ -1,7 +1,7 @@
 //! A backend that keeps jobs in memory and runs nothing: they stay pending until they are killed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +11,8 @@ use std::{
 use berth_api::*;
 use berth_model::{Identity, JobRef};
 use berth_server::{
-    Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, Resize, Scope,
+    Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, OfferedImage,
+    OfferedVolume, Offers, Resize, Scope,
 };
 use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::watch;
@@ -166,6 +167,17 @@ impl Backend for Memory {
             executors: vec!["local".into()],
             jobs: vec![StateCount { state: "pending".into(), count: 1 }],
             started: AT.into(),
+        })
+    }
+
+    async fn offers(&self) -> Result<Offers, ErrorBody> {
+        let labels = BTreeMap::from([("disk".into(), BTreeSet::from(["hdd".into(), "ssd".into()]))]);
+        Ok(Offers {
+            images: vec![OfferedImage { name: "plain:1".into(), usual: true }],
+            volumes: vec![OfferedVolume { name: "home".into(), read_only: false }],
+            labels,
+            suspends: true,
+            publishes_ports: false,
         })
     }
 

@@ -1,0 +1,75 @@
+use super::*;
+
+fn set(limits: &[(&str, &str)]) -> AccountSettings {
+    let limits = limits.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+    AccountSettings { limits, ..AccountSettings::default() }
+}
+
+fn wanted(document: Value) -> Project {
+    serde_json::from_value(document).unwrap()
+}
+
+#[test]
+fn quotas_come_in_seconds_cores_and_gigabytes() {
+    let row = AccountRow {
+        name: "p".into(),
+        settings: set(&[("wall-time", "1h"), ("cpus", "1500m"), ("memory", "3G"), ("jobs", "5")]),
+        ..AccountRow::default()
+    };
+    let told = project(&row);
+    assert_eq!(
+        (&told["quota_time"], &told["quota_cpu"], &told["quota_ram"], &told["prio"]),
+        (&json!(3600.0), &json!(2), &json!(3), &json!(50))
+    );
+}
+
+#[test]
+fn a_document_that_comes_back_as_it_was_changes_nothing() {
+    let settings = AccountSettings {
+        about: "words".into(),
+        members: vec!["ada".into()],
+        shares: 9,
+        shared: true,
+        ..set(&[("wall-time", "90m"), ("cpus", "1500m"), ("memory", "1500M"), ("jobs", "5")])
+    };
+    let row = AccountRow { name: "p".into(), settings: settings.clone(), ..AccountRow::default() };
+    let back = wanted(project(&row));
+    assert_eq!(with_project(settings.clone(), back).unwrap(), settings);
+}
+
+#[test]
+fn a_quota_of_0_takes_the_bound_away_and_nothing_else() {
+    let settings = set(&[("wall-time", "90m"), ("cpus", "4"), ("memory", "8G"), ("pending", "5")]);
+    let none = wanted(json!({"quota_time": 0, "quota_cpu": 0, "quota_ram": 0, "prio": 80}));
+    let settings = with_project(settings, none).unwrap();
+    assert_eq!((settings.limits, settings.priority), (set(&[("pending", "5")]).limits, 80));
+    let some = wanted(json!({"quota_time": 10.5, "quota_cpu": 3, "quota_ram": 2}));
+    let limits = with_project(AccountSettings::default(), some).unwrap().limits;
+    assert_eq!(limits, set(&[("wall-time", "11s"), ("cpus", "3"), ("memory", "2G")]).limits);
+}
+
+#[test]
+fn documents_that_make_no_sense_are_refused() {
+    for bad in
+        [json!({"quota_cpu": -1}), json!({"prio": 256}), json!({"prio": -1}), json!({"members": "ada"})]
+    {
+        assert!(serde_json::from_value::<Project>(bad.clone()).is_err(), "{bad}");
+    }
+    for bad in [json!({"quota_time": -1}), json!({"quota_time": 0.5}), json!({"volumes": [{"name": "x"}]})] {
+        assert!(with_project(AccountSettings::default(), wanted(bad.clone())).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn everybody_has_the_default_project() {
+    let row = |name: &str, member: &str| AccountRow {
+        name: name.into(),
+        settings: AccountSettings { members: vec![member.into()], ..AccountSettings::default() },
+        ..AccountRow::default()
+    };
+    let ids = |rows| -> Vec<String> {
+        projects_of("ada", rows).iter().map(|project| project["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(vec![row("mine", "ada"), row("theirs", "eve")]), ["default", "mine"]);
+    assert_eq!(ids(vec![]), ["default"]);
+}
