@@ -133,6 +133,9 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
 }
 
 proptest! {
+    // Most states are no end, and most events name an attempt.
+    #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
+
     #[test]
     fn an_end_is_final_but_for_a_rerun(state in any_state(), event in any_event()) {
         prop_assume!(state.kind().is_end());
