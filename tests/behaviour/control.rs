@@ -289,6 +289,19 @@ async fn an_array_is_archived_as_a_whole() {
     berth.succeeds(array).await;
     let refused = berth.cli(["archive", &format!("{array}.2")]).await;
     assert!(refused.err.contains("archived with its array"), "{refused:?}");
+    let go = berth.path("go");
+    let script = format!(
+        "[ -e {0}.once ] || {{ touch {0}.once; exit 0; }}; until [ -e {0} ]; do sleep 0.05; done",
+        go.display()
+    );
+    let again = berth.submit_job(Submit { array: Some("1".into()), ..sh(&script) }).await;
+    berth.succeeds(again).await;
+    berth.cli(["rerun", &format!("{again}.1")]).await.ok();
+    let refused = berth.cli(["archive", &again.to_string()]).await;
+    assert!(refused.code == 1 && refused.err.contains("only what has ended is archived"), "{refused:?}");
+    berth.write("go", "");
+    berth.succeeds(format!("{again}.1")).await;
+    berth.cli(["archive", &again.to_string()]).await.ok();
     berth.cli(["archive", &array.to_string()]).await.ok();
     let gone = berth.cli(["logs", &format!("{array}.2")]).await;
     assert!(gone.err.contains("was archived on"), "{gone:?}");

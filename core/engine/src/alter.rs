@@ -75,7 +75,7 @@ impl Engine {
         }
         let (placement, owner) = (job.placement, job.owner);
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
-        let whose = Whose { user: owner, project: self.names.number(&spec.project) };
+        let whose = Whose { user: owner, project: self.project_number(&spec.project)? };
         if old.project != spec.project {
             self.check_project(whose)?;
         }
@@ -112,8 +112,8 @@ impl Engine {
         let executor = self.names.number(&submission.executor);
         let placement = self.nodes.placement(executor, &spec.constraints);
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
-        let whose =
-            Whose { user: self.names.number(&stored.owner), project: self.names.number(&spec.project) };
+        let project = self.project_number(&spec.project)?;
+        let whose = Whose { user: self.names.number(&stored.owner), project };
         self.check_project(whose)?;
         self.check_affordable(whose, spec)?;
         stored.project.clone_from(&spec.project);

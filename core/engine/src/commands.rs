@@ -54,7 +54,7 @@ impl Engine {
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
         let whose = Whose {
             user: self.names.number(&submission.owner.user),
-            project: self.names.number(&spec.project),
+            project: self.project_number(&spec.project)?,
         };
         self.check_project(whose)?;
         self.check_accounts(whose, &Cost::of(spec), spec.array.map_or(1, |range| range.tasks()))?;

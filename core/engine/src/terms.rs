@@ -109,6 +109,16 @@ impl Engine {
         self.accounts.restore(stored.kind, number, stored.hours);
     }
 
+    /// The number of a project that a job names. What nobody has made and nobody may use is not remembered, or
+    /// whoever is refused could fill the table of names.
+    pub(crate) fn project_number(&mut self, project: &str) -> Result<NameId, Refusal> {
+        match self.names.find(project) {
+            Some(number) => Ok(number),
+            None if self.accounts.settings.open_projects => Ok(self.names.number(project)),
+            None => Err(Refusal::NoSuchProject(project.to_owned())),
+        }
+    }
+
     /// Whether an owner may have jobs in a project.
     pub(crate) fn check_project(&self, whose: Whose) -> Result<(), Refusal> {
         let terms = |kind, name| self.accounts.get(kind, name).and_then(|account| account.terms.as_ref());

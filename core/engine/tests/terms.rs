@@ -54,6 +54,20 @@ fn only_members_submit_to_a_project_and_everybody_to_the_default_one() {
 }
 
 #[test]
+fn projects_that_nobody_made_leave_no_trace_however_many_are_named() {
+    let mut site = closed_site();
+    site.submit(job());
+    site.settle_all();
+    let known = site.policy.names;
+    for number in 0..50 {
+        assert!(site.try_submit(in_project(&format!("p{number}"))).is_err());
+    }
+    site.submit(job());
+    site.settle_all();
+    assert_eq!(site.policy.names, known);
+}
+
+#[test]
 fn whoever_is_barred_submits_nothing_and_what_runs_goes_on() {
     let mut site = Site::with_nodes(&[4]);
     let runs = site.submit(job());

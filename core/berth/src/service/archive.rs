@@ -11,7 +11,7 @@ use std::{
 use berth_api::{ErrorBody, ErrorCode};
 use berth_engine::{Change, LiveJob};
 use berth_model::{EventKind, JobEventRecord, JobId, UtcMs};
-use berth_store::{Batch, Extra};
+use berth_store::{Batch, Extra, TaskQuery};
 
 use super::{Service, failures, rows};
 use crate::daemon::{now, places};
@@ -88,6 +88,7 @@ impl Service {
             let words = format!("job {} has not ended; only what has ended is archived", found.id);
             return Err(ErrorBody::new(ErrorCode::Conflict, words));
         }
+        self.no_task_lives(found).await?;
         let directory = places::directory(&self.daemon.config.now().jobs.directory, rows::whose(found));
         let removed = tokio::task::spawn_blocking(move || remove(&directory)).await;
         removed.map_err(|_| failures::stopping())?.map_err(|error| {
@@ -101,6 +102,22 @@ impl Service {
             Batch { changes: vec![Change::Event(event)], extras: vec![Extra::Archived { id: found.id, at }] };
         self.daemon.store.commit(Arc::new(batch)).await.map_err(failures::store)?;
         Ok(None)
+    }
+
+    /// A task that runs again after its array is over has its directory in the array's.
+    async fn no_task_lives(&self, found: &LiveJob) -> Result<(), ErrorBody> {
+        if found.array.is_none() {
+            return Ok(());
+        }
+        let counts = TaskQuery { limit: Some(0), ..TaskQuery::default() };
+        let tasks = self.daemon.store.tasks_of(found.id, counts).await.map_err(failures::store)?;
+        match tasks.counts.iter().find(|(state, _)| !state.is_end()) {
+            None => Ok(()),
+            Some((state, _)) => {
+                let words = format!("a task of job {} is {state}; only what has ended is archived", found.id);
+                Err(ErrorBody::new(ErrorCode::Conflict, words))
+            }
+        }
     }
 
     /// Refuses a job that has been archived, and keeps it from that as long as the answer is kept.

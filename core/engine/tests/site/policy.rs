@@ -29,7 +29,8 @@ pub struct Policy {
     pub pending: BTreeMap<JobId, PendingTold>,
     pub running: BTreeMap<JobId, Resources>,
     placements: BTreeMap<u32, Vec<u32>>,
-    names: u32,
+    /// How many names it was told.
+    pub names: u32,
     /// What it was last told of each account.
     pub accounts: BTreeMap<WhoseTold, AccountTold>,
     pub manner: Manner,
