@@ -167,6 +167,18 @@ async fn reaches(berth: &Berth, from: &Launch, address: &str) -> bool {
     berth.docker(&["exec", from.attempt.as_str(), "sh", "-c", &script]).await == "yes"
 }
 
+/// What shows why a packet came through: who has which address, and the rules between networks.
+async fn what_the_engine_does(berth: &Berth, from: &Launch) -> String {
+    let format = "{{.Name}} {{range .NetworkSettings.Networks}}{{.NetworkID}} {{.IPAddress}} {{end}}";
+    let containers = berth.docker(&["ps", "-q", "--no-trunc"]).await;
+    let inspect: Vec<&str> = ["inspect", "-f", format].into_iter().chain(containers.lines()).collect();
+    let addresses = berth.docker(&inspect).await;
+    let rules = std::process::Command::new("iptables-save").args(["-t", "filter"]).output();
+    let rules = rules
+        .map_or_else(|error| error.to_string(), |rules| String::from_utf8_lossy(&rules.stdout).into_owned());
+    format!("from {}\n{addresses}\n{rules}", from.attempt)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Docker Engine"]
 async fn jobs_reach_those_of_their_network_and_nobody_elses() {
@@ -192,7 +204,10 @@ async fn jobs_reach_those_of_their_network_and_nobody_elses() {
         others.push(("outside", &public, own));
     }
     let others = others.into_iter().map(async |(of, from, address)| {
-        assert!(!reaches(&berth, from, address).await, "{of} reaches {address}");
+        if reaches(&berth, from, address).await {
+            let seen = what_the_engine_does(&berth, from).await;
+            panic!("{of} reaches {address}; {seen}");
+        }
     });
     join_all(others).await;
     berth.executor().cleanup(false).await.unwrap();
