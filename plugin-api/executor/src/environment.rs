@@ -23,6 +23,13 @@ impl Launch {
         let mut all: Vec<(String, String)> =
             self.spec.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         all.retain(|(name, _)| !is_reserved(name));
+        all.extend(self.own_environment(places));
+        all
+    }
+
+    /// Berth's part of it.
+    pub(crate) fn own_environment(&self, places: Places<'_>) -> Vec<(String, String)> {
+        let mut all = Vec::new();
         let mut set = |name: &str, value: String| all.push((name.to_owned(), value));
         let job = self.job.to_string();
         set("BERTH_JOB_ID", job.clone());

@@ -52,4 +52,13 @@ pub enum ExecutorError {
         /// The name that was asked for.
         attempt: String,
     },
+    /// The executor itself failed, as one from a library that panicked or whose answer makes no sense. What was
+    /// asked may or may not have been done.
+    #[error("the executor {backend} failed: {words}")]
+    Broken {
+        /// Which.
+        backend: String,
+        /// What it said.
+        words: String,
+    },
 }

@@ -5,6 +5,7 @@
 
 #![deny(missing_docs)]
 
+pub mod abi;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod environment;
@@ -20,6 +21,7 @@ pub use berth_model::{
     Attempt, AttemptName, Command, Exit, Identity, JobFile, JobId, Mount, NetworkAttachment, Resources, UtcMs,
 };
 use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 pub use crate::{
     environment::Places,
@@ -35,7 +37,8 @@ pub use crate::{
 pub type LogStream = BoxStream<'static, Result<Vec<u8>, ExecutorError>>;
 
 /// What an attempt is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Stop for a while, keeping memory and resources. Needs [`Capabilities::suspend`].
     Suspend,
@@ -51,7 +54,8 @@ pub enum Action {
 }
 
 /// Which of the two output streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stream {
     /// Standard output.
     Stdout,
@@ -60,7 +64,7 @@ pub enum Stream {
 }
 
 /// Which part of a log is wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogQuery {
     /// Which stream.
     pub stream: Stream,
