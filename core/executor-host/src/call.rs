@@ -29,6 +29,9 @@ impl Caller {
         let wait = async move {
             match tokio::time::timeout(limit, task).await {
                 Ok(Ok(Ok(answer))) => Ok(answer),
+                Ok(Ok(Err(ExecutorError::Broken { words, .. }))) => {
+                    Err(CallError::BrokeDown { executor, call, words })
+                }
                 Ok(Ok(Err(source))) => Err(CallError::Executor { executor, source }),
                 Ok(Err(ended)) => {
                     let words = ended

@@ -28,7 +28,7 @@ pub enum CallError {
         /// How long it was waited for.
         waited: Duration,
     },
-    /// The plugin panicked. What was asked may or may not have been done.
+    /// The plugin failed: it panicked, or its library did. What was asked may or may not have been done.
     #[error("the plugin of {executor} broke down in {call}: {words}")]
     BrokeDown {
         /// Which executor.

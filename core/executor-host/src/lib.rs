@@ -8,18 +8,22 @@
 
 #![deny(missing_docs)]
 
+mod absent;
 mod backoff;
 mod call;
 mod error;
 mod event;
+mod foreign;
 mod queue;
 mod registry;
 mod supervise;
 mod supervised;
 
 pub use crate::{
+    absent::AbsentExecutor,
     error::{CallError, RegistryError},
     event::{HostEvent, Reach},
+    foreign::{ForeignExecutor, LibraryError},
     registry::{Limits, Registry},
     supervised::Supervised,
 };
