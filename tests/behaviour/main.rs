@@ -15,6 +15,7 @@ mod faults;
 mod godocker;
 mod jobs;
 mod ldap;
+mod libraries;
 mod load;
 mod networks;
 mod policies;

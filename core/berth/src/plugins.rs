@@ -3,6 +3,7 @@
 mod docker;
 mod endpoint;
 mod images;
+mod library;
 mod swarm;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub fn known() -> KnownPlugins {
         Kind::new(&shipped::names(kind), &capabilities)
     };
     KnownPlugins {
-        executors: vec![local_keys(), docker::keys(), swarm::keys(), fake_keys()],
+        executors: vec![local_keys(), docker::keys(), swarm::keys(), fake_keys(), library::keys()],
         scheduler: policies(PolicyKind::Scheduler),
         auth: policies(PolicyKind::Auth),
         watcher: policies(PolicyKind::Watcher),
@@ -115,6 +116,7 @@ pub async fn executor(config: &Config, executor: &ExecutorConfig) -> anyhow::Res
         }
         "docker" => docker::executor(config, executor).await,
         "swarm" => swarm::executor(config, executor),
+        "library" => library::executor(config, executor).await,
         "fake" => {
             let fake = FakeExecutor::new(fake(executor)?);
             Ok(Arc::new(fake.with_context(|| format!("executor {:?} cannot be used", executor.name))?))
