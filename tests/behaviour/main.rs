@@ -5,6 +5,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod archive;
 mod arrays;
 mod containers;
 mod control;

@@ -90,6 +90,9 @@ pub struct ControlRequest {
     /// What is to be different, for `alter`, and for `rerun` of jobs that have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alter: Option<Alteration>,
+    /// For `archive`: the directory is packed into one file, whatever the site does usually.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pack: bool,
 }
 
 impl ControlRequest {
@@ -109,6 +112,7 @@ impl ControlRequest {
             expect: None,
             signal: None,
             alter: None,
+            pack: false,
         }
     }
 

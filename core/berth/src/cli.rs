@@ -72,8 +72,8 @@ pub enum Command {
     Rerun(control::AlterArgs),
     /// Change what waiting jobs ask for: priority, project, resources, time limit
     Alter(control::AlterArgs),
-    /// Remove the directories of ended jobs; what is known of them stays
-    Archive(control::ManyArgs),
+    /// Remove or pack the directories of ended jobs; what is known of them stays
+    Archive(control::ArchiveArgs),
     /// Send a signal to running jobs
     Signal(control::SignalArgs),
     /// Run a program beside a running job, with this input and output

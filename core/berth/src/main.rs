@@ -8,6 +8,7 @@ mod daemon;
 mod embedded;
 mod exit_code;
 mod output;
+mod packs;
 mod plugins;
 mod script;
 mod serve;

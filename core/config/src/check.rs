@@ -148,7 +148,10 @@ impl Check<'_> {
             grace: raw.grace.0,
             retry_on_node_failure: *raw.retry_on_node_failure,
             starts_per_plan: *raw.starts_per_plan,
+            archive: *raw.archive,
             archive_after: raw.archive_after.as_ref().map(|age| age.0),
+            archive_directory: raw.archive_directory.value(),
+            archive_limit_bytes: raw.archive_limit.0,
             history_limit: *raw.history_limit,
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     known::KnownPlugins,
     load::Loader,
-    raw::{CountAt, LogFormat, OnBreach, RawStoreKind},
+    raw::{Archive, CountAt, LogFormat, OnBreach, RawStoreKind},
 };
 
 /// Everything that berth.toml decides, checked. Paths are absolute.
@@ -96,8 +96,14 @@ pub struct Jobs {
     pub retry_on_node_failure: u32,
     /// The most starts in one plan.
     pub starts_per_plan: u32,
+    /// What becomes of the directories of archived jobs.
+    pub archive: Archive,
     /// The age at which ended jobs are archived.
     pub archive_after: Option<Duration>,
+    /// The folder for packed directories. May not exist yet.
+    pub archive_directory: PathBuf,
+    /// The most that is packed of one job.
+    pub archive_limit_bytes: u64,
     /// The most events shown of one job's history.
     pub history_limit: u32,
 }

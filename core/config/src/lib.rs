@@ -32,6 +32,6 @@ pub use diagnostics::{Problem, Problems, Severity};
 pub use effective::{Effective, Setting};
 pub use known::{Bounds, ExecutorKind, KeyDoc, KeyKind, KnownPlugins, PolicyKind};
 pub use load::{Loaded, Loader, load, usual_file};
-pub use raw::{CountAt, LogFormat, OnBreach};
+pub use raw::{Archive, CountAt, LogFormat, OnBreach};
 pub use schema::{reference, schema};
 pub use source::Origin;

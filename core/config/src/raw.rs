@@ -175,13 +175,33 @@ pub struct RawJobs {
         extend("default" = 1000, "formerly" = ["max_job_pop"])
     )]
     pub starts_per_plan: At<u32>,
-    /// After this time ended jobs are archived: their directories are removed, what is known of them stays. Left
-    /// out, that is only done on request.
+    /// What becomes of the directory of a job that is archived. What is known of the job stays in any case.
+    #[schemars(extend("default" = "remove"))]
+    pub archive: At<Archive>,
+    /// After this time ended jobs are archived. Left out, that is only done on request.
     #[schemars(extend("least" = "1m", "formerly" = ["clean_old"]))]
     pub archive_after: Option<At<Span>>,
+    /// The folder for directories that were packed. It is made when it is needed.
+    #[schemars(extend("format" = "path", "default" = "<state>/archive"))]
+    pub archive_directory: At<PathBuf>,
+    /// The most that a directory may hold to be packed; files with holes count with their length. A larger one
+    /// stays as it is.
+    #[schemars(extend("default" = "10G", "least" = "1M"))]
+    pub archive_limit: At<Size>,
     /// The most events that are shown of one job's history.
     #[schemars(range(min = 10, max = 1_000_000), extend("default" = 1000))]
     pub history_limit: At<u32>,
+}
+
+/// What becomes of the directory of a job that is archived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Archive {
+    /// It is removed.
+    Remove,
+    /// It is packed into one file, of which its files can still be listed and read.
+    Pack,
 }
 
 /// `[quotas]`

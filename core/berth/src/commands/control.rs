@@ -61,6 +61,16 @@ pub struct SignalArgs {
     many: ManyArgs,
 }
 
+/// How jobs are archived, and which.
+#[derive(Args, Clone, Debug)]
+pub struct ArchiveArgs {
+    /// Pack their directories, even where the site removes them
+    #[arg(long)]
+    pack: bool,
+    #[command(flatten)]
+    many: ManyArgs,
+}
+
 /// What is to be different, and about which jobs.
 #[derive(Args, Clone, Debug)]
 pub struct AlterArgs {
@@ -108,20 +118,15 @@ impl ManyArgs {
     /// # Errors
     /// When the server cannot be asked, or refuses as a whole.
     pub async fn run(self, session: &Session, action: Controls) -> anyhow::Result<Status> {
-        self.send(session, action, None, None).await
+        self.send(session, ControlRequest::of(action, Vec::new())).await
     }
 
-    async fn send(
-        self,
-        session: &Session,
-        action: Controls,
-        signal: Option<i32>,
-        alter: Option<Alteration>,
-    ) -> anyhow::Result<Status> {
+    /// Sends what is to be done with these jobs.
+    async fn send(self, session: &Session, what: ControlRequest) -> anyhow::Result<Status> {
         let Filter { user, tag, project, name, state, older_than } = self.filter;
-        let of = ControlRequest::of(action, self.jobs);
-        let mut request = ControlRequest { user, tag, project, name, state, older_than, signal, alter, ..of };
-        request.expect = self.confirm;
+        let (jobs, expect) = (self.jobs, self.confirm);
+        let mut request =
+            ControlRequest { jobs, user, tag, project, name, state, older_than, expect, ..what };
         let client = session.client().await?;
         if request.is_filter() && !self.yes && self.confirm.is_none() {
             let preview = ControlRequest { preview: true, ..request.clone() };
@@ -148,7 +153,20 @@ impl SignalArgs {
     /// # Errors
     /// When the server cannot be asked, or refuses as a whole.
     pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
-        self.many.send(session, Controls::Signal, Some(self.signal), None).await
+        let signal = Some(self.signal);
+        let what = ControlRequest { signal, ..ControlRequest::of(Controls::Signal, Vec::new()) };
+        self.many.send(session, what).await
+    }
+}
+
+impl ArchiveArgs {
+    /// Has them archived.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses as a whole.
+    pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
+        let what = ControlRequest { pack: self.pack, ..ControlRequest::of(Controls::Archive, Vec::new()) };
+        self.many.send(session, what).await
     }
 }
 
@@ -158,7 +176,8 @@ impl AlterArgs {
     /// # Errors
     /// When the server cannot be asked, or refuses as a whole.
     pub async fn run(self, session: &Session, action: Controls) -> anyhow::Result<Status> {
-        self.many.send(session, action, None, self.alteration.alteration()).await
+        let alter = self.alteration.alteration();
+        self.many.send(session, ControlRequest { alter, ..ControlRequest::of(action, Vec::new()) }).await
     }
 }
 

@@ -71,7 +71,7 @@ fn dispatch(command: Command, session: &Session) -> anyhow::Result<ExitCode> {
         Command::Hold(args) => on_runtime(args.run(session, Controls::Hold)),
         Command::Release(args) => on_runtime(args.run(session, Controls::Release)),
         Command::Rerun(args) => on_runtime(args.run(session, Controls::Rerun)),
-        Command::Archive(args) => on_runtime(args.run(session, Controls::Archive)),
+        Command::Archive(args) => on_runtime(args.run(session)),
         Command::Alter(args) => on_runtime(args.run(session, Controls::Alter)),
         Command::Signal(args) => on_runtime(args.run(session)),
         Command::Exec(args) => on_runtime(args.run(session)),

@@ -66,6 +66,7 @@ impl LiveConfig {
         let mut next = (*held).clone();
         next.jobs = Jobs {
             directory: held.jobs.directory.clone(),
+            archive_directory: held.jobs.archive_directory.clone(),
             starts_per_plan: held.jobs.starts_per_plan,
             ..new.jobs.clone()
         };
@@ -182,7 +183,9 @@ fn is_of(key: &str, policy: &str, config: &Config) -> bool {
 /// Whether a changed key holds without a restart. `berth help serve` says the same.
 fn reloads(key: &str, same_network: bool, same_watchers: bool) -> bool {
     match key.split('.').collect::<Vec<_>>().as_slice() {
-        ["jobs", "directory" | "starts-per-plan"] | ["auth", "instances" | "cache"] => false,
+        ["jobs", "directory" | "archive-directory" | "starts-per-plan"] | ["auth", "instances" | "cache"] => {
+            false
+        }
         ["watchers", _, "every" | "name"] => false,
         ["quotas", "half-life"] => false,
         ["jobs", _] | ["log", "level"] | ["quotas" | "scheduler" | "auth", ..] => true,
@@ -212,6 +215,7 @@ mod tests {
         }
         for key in [
             "jobs.directory",
+            "jobs.archive-directory",
             "jobs.starts-per-plan",
             "auth.instances",
             "auth.cache",

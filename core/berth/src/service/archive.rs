@@ -1,20 +1,24 @@
-//! Archiving: the directory of an ended job is removed, what is known of the job stays.
+//! Archiving: the directory of an ended job is removed or packed, what is known of the job stays.
 
 use std::{
     collections::HashMap,
-    io,
-    path::Path,
+    error::Error,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use berth_api::{ErrorBody, ErrorCode};
+use berth_config::Archive;
 use berth_engine::{Change, LiveJob};
 use berth_model::{EventKind, JobEventRecord, JobId, UtcMs};
 use berth_store::{Batch, Extra, TaskQuery};
 
-use super::{Service, failures, rows};
-use crate::daemon::{now, places};
+use super::{Service, failures, outputs};
+use crate::{
+    daemon::{now, places, places::Whose},
+    packs::{self, Bounds, PackError, Place},
+};
 
 /// How often old jobs are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
@@ -73,7 +77,12 @@ impl Drop for Occupied {
 
 impl Service {
     /// Archives an ended job; says when there was nothing to do.
-    pub(super) async fn archive(&self, found: &LiveJob, by: &str) -> Result<Option<String>, ErrorBody> {
+    pub(super) async fn archive(
+        &self,
+        found: &LiveJob,
+        by: &str,
+        how: Archive,
+    ) -> Result<Option<String>, ErrorBody> {
         if let Some((array, _)) = found.task_of {
             let words = format!("a task is archived with its array, which is job {array}");
             return Err(ErrorBody::new(ErrorCode::Invalid, words));
@@ -89,19 +98,67 @@ impl Service {
             return Err(ErrorBody::new(ErrorCode::Conflict, words));
         }
         self.no_task_lives(found).await?;
-        let directory = places::directory(&self.daemon.config.now().jobs.directory, rows::whose(found));
-        let removed = tokio::task::spawn_blocking(move || remove(&directory)).await;
-        removed.map_err(|_| failures::stopping())?.map_err(|error| {
-            let words = format!("the directory of job {} cannot be removed: {error}", found.id);
-            ErrorBody::new(ErrorCode::Unable, words)
-        })?;
-        // First removed, then noted: where Berth is killed in between, it is done once more.
-        let (at, text) = (now(), format!("archived by {by}: its directory was removed"));
+        let done = match how {
+            Archive::Remove => self.remove_files(found).await,
+            Archive::Pack => self.pack_files(found).await,
+        };
+        let done = done?.map_err(|error| not_archived(found.id, &error))?;
+        // First done, then noted: where Berth is killed in between, it is done once more.
+        let (at, text) = (now(), format!("archived by {by}: its directory was {done}"));
         let event = JobEventRecord { job: found.id, at, kind: EventKind::Note { text } };
         let batch =
             Batch { changes: vec![Change::Event(event)], extras: vec![Extra::Archived { id: found.id, at }] };
         self.daemon.store.commit(Arc::new(batch)).await.map_err(failures::store)?;
+        let place = self.pack_of(found.id);
+        tokio::task::spawn_blocking(move || place.settled()).await.map_err(|_| failures::stopping())?;
         Ok(None)
+    }
+
+    /// Says what was done with the directory.
+    async fn remove_files(&self, found: &LiveJob) -> Result<Result<String, PackError>, ErrorBody> {
+        let directory = self.directory_of(found.id);
+        let place = self.pack_of(found.id);
+        let removed = tokio::task::spawn_blocking(move || {
+            match (place.exists(), directory.exists()) {
+                // Packed before a crash.
+                (true, false) => return Ok("packed".to_owned()),
+                (true, true) => place.discard()?,
+                (false, _) => {}
+            }
+            packs::remove(&directory).map(|()| "removed".to_owned())
+        });
+        removed.await.map_err(|_| failures::stopping())
+    }
+
+    async fn pack_files(&self, found: &LiveJob) -> Result<Result<String, PackError>, ErrorBody> {
+        let submission = self.submission(found).await?;
+        let jobs = self.daemon.config.now().jobs.clone();
+        let directory = self.directory_of(found.id);
+        let bounds = Bounds::new(jobs.archive_limit_bytes);
+        let packed =
+            packs::pack(directory, self.pack_of(found.id), outputs::writer(&submission), bounds).await;
+        Ok(packed.map(|contents| match contents {
+            None => "packed".to_owned(),
+            Some(contents) => {
+                let left_out = match contents.left_out {
+                    0 => String::new(),
+                    some => format!("; {some} that its owner cannot read were left out"),
+                };
+                let bytes = berth_model::format_bytes(contents.bytes);
+                format!("packed: {} files, {bytes}{left_out}", contents.files)
+            }
+        }))
+    }
+
+    /// The directory of a job or array.
+    fn directory_of(&self, job: JobId) -> PathBuf {
+        let whose = Whose { job, task: None, attempt: 1 };
+        places::directory(&self.daemon.config.now().jobs.directory, whose)
+    }
+
+    /// Where the pack of a job or array is, if there is one.
+    pub(super) fn pack_of(&self, job: JobId) -> Place {
+        Place::new(&self.daemon.config.now().jobs.archive_directory, job)
     }
 
     /// A task that runs again after its array is over has its directory in the array's.
@@ -123,33 +180,24 @@ impl Service {
     /// Refuses a job that has been archived, and keeps it from that as long as the answer is kept.
     pub(super) async fn not_archived(&self, job: JobId) -> Result<Occupied, ErrorBody> {
         let occupied = self.busy.occupy(job, true)?;
-        match self.daemon.store.archived(job).await.map_err(failures::store)? {
-            None => Ok(occupied),
-            Some(at) => {
-                let words =
-                    format!("job {job} was archived on {at}, and its files are gone; submit it again");
-                Err(ErrorBody::new(ErrorCode::Conflict, words))
-            }
+        if let Some(at) = self.daemon.store.archived(job).await.map_err(failures::store)? {
+            let words = format!("job {job} was archived on {at}; submit it again");
+            return Err(ErrorBody::new(ErrorCode::Conflict, words));
         }
-    }
-
-    /// Refuses to look for files that are gone.
-    pub(super) async fn still_has_files(&self, found: &LiveJob) -> Result<(), ErrorBody> {
-        if !found.moving.state.kind().is_end() {
-            return Ok(());
-        }
-        let whose = found.task_of.map_or(found.id, |(array, _)| array);
-        match self.daemon.store.archived(whose).await.map_err(failures::store)? {
-            None => Ok(()),
-            Some(at) => {
-                let words = format!("job {whose} was archived on {at}, and its files are gone");
-                Err(ErrorBody::new(ErrorCode::NotFound, words))
+        let directory = self.directory_of(job);
+        let place = self.pack_of(job);
+        let is_packed = tokio::task::spawn_blocking(move || place.exists() && !directory.exists()).await;
+        match is_packed.map_err(|_| failures::stopping())? {
+            false => Ok(occupied),
+            true => {
+                Err(in_the_way(job, "packed, though a crash kept that from being noted; archive it again"))
             }
         }
     }
 
     /// Archives jobs once they are as old as the site wants, for as long as Berth runs.
     pub async fn archive_old_ones(self: Arc<Self>) {
+        self.take_up_interrupted().await;
         let mut since = UtcMs(0);
         loop {
             since = self.archive_those_since(since).await;
@@ -184,9 +232,31 @@ impl Service {
         }
     }
 
+    /// Goes on with what a crash interrupted. The files are safe in any case: in the directory, or in the pack.
+    async fn take_up_interrupted(&self) {
+        let archive = self.daemon.config.now().jobs.archive_directory.clone();
+        let jobs = tokio::task::spawn_blocking(move || packs::interrupted(&archive)).await;
+        for job in jobs.unwrap_or_default() {
+            let place = self.pack_of(job);
+            let over = match self.daemon.store.live_job(job).await.map_err(failures::store) {
+                // One that was begun anew before it was packed has its directory.
+                Ok(Some(found)) if !found.moving.state.kind().is_end() => true,
+                Ok(Some(found)) => self.archive(&found, "berth, after a crash", Archive::Pack).await.is_ok(),
+                Ok(None) => true,
+                Err(_) => false,
+            };
+            if over {
+                let _ = tokio::task::spawn_blocking(move || place.settled()).await;
+            } else {
+                tracing::warn!(job = job.0, "a job whose archiving was interrupted is not archived");
+            }
+        }
+    }
+
     async fn archive_old(&self, job: JobId) -> bool {
+        let how = self.daemon.config.now().jobs.archive;
         let done = match self.daemon.store.live_job(job).await.map_err(failures::store) {
-            Ok(Some(found)) => self.archive(&found, "berth, for its age").await,
+            Ok(Some(found)) => self.archive(&found, "berth, for its age", how).await,
             Ok(None) => return false,
             Err(error) => Err(error),
         };
@@ -197,12 +267,9 @@ impl Service {
     }
 }
 
-/// Removes a directory with all that is in it, following no link. One that is gone is fine.
-fn remove(directory: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+fn not_archived(job: JobId, error: &PackError) -> ErrorBody {
+    let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+    ErrorBody::new(ErrorCode::Unable, format!("job {job} is not archived: {error}{cause}"))
 }
 
 #[cfg(test)]

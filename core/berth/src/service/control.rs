@@ -1,6 +1,7 @@
 //! Doing something with jobs.
 
 use berth_api::{ControlRequest, ControlResult, Controls, ErrorBody, ErrorCode};
+use berth_config::Archive;
 use berth_engine::{Actor, Answer, Command, DEFAULT_PROJECT, LiveJob};
 use berth_model::{JobId, JobRef, StateKind, StopCause, UtcMs};
 use berth_server::{Caller, Scope};
@@ -27,6 +28,9 @@ impl Service {
         if request.alter.is_some() && !matches!(request.action, Controls::Alter | Controls::Rerun) {
             let words = "only waiting jobs, and jobs that are to run again, can be changed";
             return Err(ErrorBody::new(ErrorCode::Invalid, words));
+        }
+        if request.pack && request.action != Controls::Archive {
+            return Err(ErrorBody::new(ErrorCode::Invalid, "only what is archived is packed"));
         }
         let jobs = self.meant(who, &request).await?;
         if jobs.len() > MOST_JOBS {
@@ -127,7 +131,10 @@ impl Service {
         access::may_touch(who, &self.daemon.memberships, (&found.owner, &found.project), job)?;
         let is_over = found.moving.state.kind().is_end();
         let _occupied = match request.action {
-            Controls::Archive if is_over => return self.archive(&found, &who.identity.user).await,
+            Controls::Archive if is_over => {
+                let how = if request.pack { Archive::Pack } else { self.daemon.config.now().jobs.archive };
+                return self.archive(&found, &who.identity.user, how).await;
+            }
             Controls::Archive => {
                 let words =
                     format!("job {job} is {}; only what has ended is archived", found.moving.state.kind());

@@ -1,19 +1,25 @@
 //! Logs and files of jobs.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use berth_api::{ErrorBody, ErrorCode, FileRow, LogPart};
 use berth_engine::LiveJob;
 use berth_executor_api::{
     LogQuery, Stream,
-    files::{self, FileError},
+    files::{self, FileError, Person},
 };
-use berth_model::{AttemptName, JobRef, Submission, UtcMs};
+use berth_model::{AttemptName, Identity, JobRef, Submission, UtcMs};
 use berth_server::{ByteStream, Caller};
 use futures::StreamExt;
 
 use super::{Service, access, failures, rows};
-use crate::daemon::{now, places};
+use crate::{
+    daemon::{now, places},
+    packs::Packed,
+};
 
 /// The most entries of a directory that are shown.
 const MOST_ENTRIES: usize = 100_000;
@@ -110,7 +116,6 @@ impl Service {
 
     /// What is in the job's directory.
     async fn kept_logs(&self, found: &LiveJob, query: LogQuery) -> Result<ByteStream, ErrorBody> {
-        self.still_has_files(found).await?;
         let submission = self.submission(found).await?;
         let config = self.daemon.config.now();
         let jobs = &config.jobs.directory;
@@ -120,27 +125,67 @@ impl Service {
             Stream::Stdout => stdout,
             Stream::Stderr => stderr,
         };
-        Ok(bytes_of(files::read(path, owner_uid(&submission), query.tail_bytes)))
+        let owner = writer(&submission).uid;
+        // What went elsewhere is not the archive's.
+        let inside = path.strip_prefix(places::directory(jobs, rows::whose(found))).map(Path::to_owned);
+        if let Ok(inside) = inside
+            && let Kept::Packed(packed) = self.kept(found, owner).await?
+        {
+            return match packed.read(&inside, query.tail_bytes).await {
+                // As with a job that has written nothing.
+                Err(FileError::Missing { .. }) => Ok(futures::stream::empty().boxed()),
+                read => Ok(bytes_of(read.map_err(file_error)?.bytes)),
+            };
+        }
+        Ok(bytes_of(files::read(path, owner, query.tail_bytes)))
     }
 
-    async fn submission(&self, found: &LiveJob) -> Result<std::sync::Arc<Submission>, ErrorBody> {
+    /// Where the files of a job are by now.
+    async fn kept(&self, found: &LiveJob, owner: u32) -> Result<Kept, ErrorBody> {
+        let whose = rows::whose(found);
+        let directory = places::directory(&self.daemon.config.now().jobs.directory, whose);
+        if !found.moving.state.kind().is_end() {
+            return Ok(Kept::Directory(directory));
+        }
+        let job = found.task_of.map_or(found.id, |(array, _)| array);
+        let archived = self.daemon.store.archived(job).await.map_err(failures::store)?;
+        let place = self.pack_of(job);
+        let within = whose.task.map_or_else(PathBuf::new, |(_, index)| index.to_string().into());
+        let looked = tokio::task::spawn_blocking(move || {
+            match (archived.is_none() && directory.exists(), place.exists()) {
+                (true, _) => Some(Kept::Directory(directory)),
+                (false, true) => {
+                    let pack = place.pack().to_owned();
+                    Some(Kept::Packed(Packed { pack, within, owner }))
+                }
+                (false, false) => archived.is_none().then_some(Kept::Directory(directory)),
+            }
+        });
+        looked.await.map_err(|_| failures::stopping())?.ok_or_else(|| {
+            let at = archived.map_or_else(String::new, |at| format!(" on {at}"));
+            ErrorBody::new(ErrorCode::NotFound, format!("job {job} was archived{at}, and its files are gone"))
+        })
+    }
+
+    pub(super) async fn submission(&self, found: &LiveJob) -> Result<std::sync::Arc<Submission>, ErrorBody> {
         let submission = self.daemon.store.submission(found.id).await.map_err(failures::store)?;
         submission.ok_or_else(|| access::no_such_job(&found.id.to_string()))
     }
 
-    async fn place(&self, who: &Caller, job: JobRef, path: &str) -> Result<(PathBuf, u32), ErrorBody> {
+    /// Where the files of a job are that somebody may see, and the part of them that a path means.
+    async fn place(&self, who: &Caller, job: JobRef, path: &str) -> Result<(Kept, PathBuf, u32), ErrorBody> {
         let found = self.seen(who, job).await?;
-        self.still_has_files(&found).await?;
         let submission = self.submission(&found).await?;
-        let mut place = places::directory(&self.daemon.config.now().jobs.directory, rows::whose(&found));
+        let mut below = PathBuf::new();
         for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
             if part == ".." || part.contains('\0') {
                 let words = format!("{path:?} leads out of the job's directory");
                 return Err(ErrorBody::new(ErrorCode::Invalid, words));
             }
-            place.push(part);
+            below.push(part);
         }
-        Ok((place, owner_uid(&submission)))
+        let owner = writer(&submission).uid;
+        Ok((self.kept(&found, owner).await?, below, owner))
     }
 
     pub(super) async fn list_files(
@@ -149,9 +194,12 @@ impl Service {
         job: JobRef,
         path: &str,
     ) -> Result<Vec<FileRow>, ErrorBody> {
-        let (place, owner) = self.place(who, job, path).await?;
-        let listed = tokio::task::spawn_blocking(move || files::list(&place, owner, MOST_ENTRIES)).await;
-        let entries = listed.map_err(|_| failures::stopping())?.map_err(file_error)?;
+        let (kept, below, owner) = self.place(who, job, path).await?;
+        let listed = tokio::task::spawn_blocking(move || match kept {
+            Kept::Directory(directory) => files::list(&directory.join(below), owner, MOST_ENTRIES),
+            Kept::Packed(packed) => packed.list(&below, MOST_ENTRIES),
+        });
+        let entries = listed.await.map_err(|_| failures::stopping())?.map_err(file_error)?;
         let row = |entry: files::Entry| FileRow {
             name: entry.name,
             kind: if entry.directory { "directory" } else { "file" }.to_owned(),
@@ -166,7 +214,14 @@ impl Service {
         job: JobRef,
         path: &str,
     ) -> Result<(u64, ByteStream), ErrorBody> {
-        let (place, owner) = self.place(who, job, path).await?;
+        let (kept, below, owner) = self.place(who, job, path).await?;
+        let place = match kept {
+            Kept::Directory(directory) => directory.join(below),
+            Kept::Packed(packed) => {
+                let part = packed.read(&below, None).await.map_err(file_error)?;
+                return Ok((part.size, bytes_of(part.bytes)));
+            }
+        };
         let path = place.clone();
         let opened = tokio::task::spawn_blocking(move || files::open_file(&path, owner)).await;
         let file = opened.map_err(|_| failures::stopping())?.map_err(file_error)?;
@@ -175,11 +230,18 @@ impl Service {
     }
 }
 
+/// Where the files of a job are.
+enum Kept {
+    Directory(PathBuf),
+    Packed(Packed),
+}
+
 /// As whom the files of a job are written.
-fn owner_uid(submission: &Submission) -> u32 {
+pub(super) fn writer(submission: &Submission) -> Person {
+    let Identity { uid, gid, groups, .. } = submission.owner.clone();
     match submission.spec.root && submission.grant.as_root {
-        true => 0,
-        false => submission.owner.uid,
+        true => Person { uid: 0, gid: 0, groups: Vec::new() },
+        false => Person { uid, gid, groups },
     }
 }
 
