@@ -14,6 +14,7 @@ mod directory;
 mod door;
 mod engine;
 mod godocker;
+mod mail;
 mod registry;
 mod script;
 
@@ -21,6 +22,7 @@ pub use crate::{
     directory::{Directory, directory},
     engine::{Engine, OwnEngine, Wish, docker_engine, own_engine, swarm, swarm_of_two},
     godocker::godocker_commands,
+    mail::{MailServer, MailWish, mail_server},
     registry::{Registry, registry},
 };
 
