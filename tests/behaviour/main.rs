@@ -19,6 +19,7 @@ mod ldap;
 mod libraries;
 mod load;
 mod networks;
+mod notices;
 mod policies;
 mod projects;
 mod quotas;

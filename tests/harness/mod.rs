@@ -11,6 +11,7 @@ mod jobs;
 mod people;
 mod policies;
 mod processes;
+mod receiver;
 mod said;
 mod setup;
 mod terminal;
@@ -33,6 +34,7 @@ pub use self::{
     people::{ANN, BOB, People},
     policies::bad_policy,
     processes::{Process, is_root},
+    receiver::{Called, Does, Receiver},
     said::{Said, said, said_with},
     setup::Setup,
     terminal::Terminal,

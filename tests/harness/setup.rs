@@ -1,6 +1,9 @@
 //! What stands in a test's berth.toml.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 /// A configuration for one test.
 pub struct Setup {
@@ -52,6 +55,14 @@ impl Setup {
     /// Nodes that are simulated, on which jobs end at once.
     pub fn fake(&mut self, keys: &str) {
         self.executors += &format!("[executors.fake]\n{keys}\n");
+    }
+
+    /// Writes a secret where only the server reads it.
+    pub fn secret(&self, name: &str, secret: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        std::fs::write(&path, secret).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
     }
 
     /// The file.

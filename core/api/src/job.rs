@@ -165,7 +165,7 @@ pub struct HistoryRow {
     /// When.
     pub at: String,
     /// What: `submitted`, `held`, `released`, `starting`, `running`, `suspended`, `resumed`, `stopping`,
-    /// `given-back`, `ended`, `requeued`, `late-news`, `note`.
+    /// `given-back`, `ended`, `requeued`, `late-news`, `message`, `note`.
     pub event: String,
     /// In words.
     pub text: String,

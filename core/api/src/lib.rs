@@ -9,6 +9,7 @@ mod attach;
 mod client;
 mod error;
 mod job;
+mod notices;
 mod operate;
 mod submit;
 
@@ -23,6 +24,7 @@ pub use job::{
     Cause, EventRow, FileRow, HistoryRow, JobDetail, JobList, JobQuery, JobRow, LogPart, Reason, StateCount,
     Suggestion, Waited, Why,
 };
+pub use notices::{JobMessage, NoticesRow, SetNotices, SinkRow};
 pub use operate::{
     Alteration, ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow,
     PluginCheck, PluginRow, ServerInfo, TokenCreated, TokenRow, UsageRow,

@@ -300,6 +300,9 @@ pub struct ServerInfo {
     pub jobs: Vec<super::StateCount>,
     /// When it started.
     pub started: String,
+    /// How it goes with notices, for those who see everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<super::SinkRow>,
 }
 
 /// Metrics in Prometheus's text format.

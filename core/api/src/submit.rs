@@ -113,6 +113,13 @@ pub struct Submit {
     /// How often it may be started anew after its node failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_on_node_failure: Option<u32>,
+    /// What its owner is to be told of: `start`, `end`, `fail`, `kill`, `suspend`, `resume`, `message`, `all`, or
+    /// `none`; what they have chosen for all jobs where it is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
+    /// Where mail about it goes, instead of to its owner's own address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<String>,
     /// Options of one executor, such as `docker.shm-size`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,

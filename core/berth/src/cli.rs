@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, attach, audit, completions, config, control, exit_codes, files, job, jobs, logs, nodes, plugin,
-    run, serve, status, submit, token, top, usage, wait, why,
+    account, attach, audit, completions, config, control, exit_codes, files, job, jobs, logs, nodes, notify,
+    plugin, run, serve, status, submit, token, top, usage, wait, why,
 };
 
 /// Runs batch jobs for people a site knows
@@ -107,6 +107,9 @@ pub enum Command {
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Choose what you are told of your jobs
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Look at plugins, check and reload policies
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -157,6 +160,8 @@ mod tests {
             ["user", "change"],
             ["quota", "set"],
             ["token", "create"],
+            ["notify", "set"],
+            ["notify", "send"],
             ["plugin", "check"],
             ["config", "schema"],
         ] {

@@ -53,6 +53,8 @@ impl Check<'_> {
             auth: self.auth(&auth),
             watchers: self.watchers(&raw.watchers),
             network: self.network(&raw.network),
+            notices: self.notices(&raw.notices),
+            webhooks: self.webhooks(&raw.webhooks),
             executors: self.executors(raw.executors),
             log: self.log(&raw.log),
         }
@@ -72,7 +74,7 @@ impl Check<'_> {
     }
 
     /// Names end up in names of containers, services and files.
-    fn name(&mut self, key: &str, name: &str, span: &Span) {
+    pub(crate) fn name(&mut self, key: &str, name: &str, span: &Span) {
         let mut letters = name.chars();
         let starts = letters.next().is_some_and(|first| first.is_ascii_lowercase());
         let rest = letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');

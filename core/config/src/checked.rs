@@ -10,6 +10,7 @@ use std::{
 use crate::{
     known::KnownPlugins,
     load::Loader,
+    notices::{Notices, Webhook},
     raw::{Archive, CountAt, LogFormat, OnBreach, RawStoreKind},
 };
 
@@ -27,6 +28,9 @@ pub struct Config {
     pub watchers: Vec<Watcher>,
     /// `None` when jobs get the network that their executor gives them.
     pub network: Option<Policy>,
+    pub notices: Notices,
+    /// In the order of the file.
+    pub webhooks: Vec<Webhook>,
     /// In the order of the file; never empty.
     pub executors: Vec<Executor>,
     pub log: Log,

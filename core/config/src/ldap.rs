@@ -76,7 +76,7 @@ impl Check<'_> {
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
+pub(crate) fn is_this_machine(host: &str) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost" || name.starts_with("127.") || host.starts_with("[::1]")
+    name == "localhost" || name.starts_with("127.") || host.starts_with("[::1]") || host == "::1"
 }

@@ -93,6 +93,11 @@ pub struct RawConfig {
     pub watchers: Vec<At<RawWatcher>>,
     /// The policy that says which network a job gets.
     pub network: RawNetwork,
+    /// Who is told of jobs, and how.
+    pub notices: RawNotices,
+    /// Addresses that are called whenever something happens to a job, whoever's it is.
+    #[schemars(extend("default" = []))]
+    pub webhooks: Vec<At<RawWebhook>>,
     /// What runs the jobs, each under a name of the site's choice. With none at all, jobs are processes of
     /// this machine.
     pub executors: BTreeMap<String, At<RawExecutor>>,
@@ -411,6 +416,112 @@ pub struct RawNetwork {
     pub grants: Vec<At<String>>,
     /// What one call may cost, and how much misbehaviour is borne.
     pub limits: RawLimits,
+}
+
+/// `[notices]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawNotices {
+    /// The server that takes mail.
+    pub mail: RawMail,
+    /// Whether people may have an address of their own called when something happens to their jobs.
+    #[schemars(extend("default" = false))]
+    pub user_webhooks: At<bool>,
+    /// A file with a key of 16 bytes or more, which nobody else may read. The keys that people's calls are signed with
+    /// are made of it; another key here changes all of them.
+    #[schemars(extend("format" = "path"))]
+    pub user_key_file: Option<At<PathBuf>>,
+    /// The hosts that people may have called: names, `*.example.org` for all below it, `*` for all there are.
+    #[schemars(extend("default" = []))]
+    pub allowed_hosts: Vec<At<String>>,
+    /// Networks or addresses to which such a host may lead although they are not public, such as 10.1.0.0/16. Without
+    /// them nobody can have Berth call this machine or the site's own.
+    #[schemars(extend("default" = []))]
+    pub allowed_networks: Vec<At<String>>,
+    /// The authorities, in PEM form, whose word on the certificates of those that are called counts.
+    #[schemars(extend("format" = "path", "default" = "/etc/ssl/certs/ca-certificates.crt"))]
+    pub tls_ca: At<PathBuf>,
+    /// How long somebody who is called may take to answer.
+    #[schemars(extend("default" = "10s", "least" = "10ms", "most" = "5m"))]
+    pub answer_within: At<Span>,
+    /// How long to wait after a first failure. It doubles with each further one, up to an hour; one that does not
+    /// answer at all is left alone for five minutes at most.
+    #[schemars(extend("default" = "10s", "least" = "10ms", "most" = "1h"))]
+    pub retry: At<Span>,
+    /// After so many refusals a notice is given up.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 50))]
+    pub attempts: At<u32>,
+    /// A notice older than this is given up, whether it could be tried or not.
+    #[schemars(extend("default" = "3d", "least" = "1s", "most" = "30d"))]
+    pub give_up_after: At<Span>,
+    /// The most notices that may wait for the mail server or for one webhook; those of one person may be a tenth of
+    /// them. What comes beyond that is dropped.
+    #[schemars(range(min = 10, max = 1_000_000), extend("default" = 10_000))]
+    pub most_waiting: At<u64>,
+}
+
+/// `[notices.mail]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawMail {
+    /// The server: HOST, or HOST:PORT. Left out, there is no mail.
+    pub server: Option<At<String>>,
+    /// How it is spoken to. The port is 25, 587 or 465 where none is given.
+    #[schemars(extend("default" = "start-tls"))]
+    pub encryption: At<Encryption>,
+    /// The authorities, in PEM form, whose word on its certificate counts.
+    #[schemars(extend("format" = "path", "default" = "/etc/ssl/certs/ca-certificates.crt"))]
+    pub tls_ca: At<PathBuf>,
+    /// Who Berth is there; without it nobody in particular.
+    #[schemars(extend("formerly" = ["email_smtp_user"]))]
+    pub user: Option<At<String>>,
+    /// A file with the password for that, which nobody else may read. It is read anew for each mail.
+    #[schemars(extend("format" = "path"))]
+    pub password_file: Option<At<PathBuf>>,
+    /// Whom mail is from: `Berth <berth@example.org>`.
+    #[schemars(extend("formerly" = ["email_from"]))]
+    pub from: Option<At<String>>,
+    /// People whose address the auth policy does not know have one of their name in this domain.
+    pub domain: Option<At<String>>,
+    /// Domains of other addresses that people may have their mail sent to.
+    #[schemars(extend("default" = []))]
+    pub user_domains: Vec<At<String>>,
+    /// How long the server may take for one mail.
+    #[schemars(extend("default" = "20s", "least" = "10ms", "most" = "5m"))]
+    pub answer_within: At<Span>,
+}
+
+/// How a mail server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Encryption {
+    /// In clear.
+    None,
+    /// Encrypted after a first word in clear; a server that does not offer that gets no mail.
+    StartTls,
+    /// Encrypted from the beginning.
+    Tls,
+}
+
+/// `[[webhooks]]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawWebhook {
+    /// What it is called in logs and metrics; no two alike.
+    pub name: At<String>,
+    /// What is called: https://HOST/PATH.
+    pub url: At<String>,
+    /// A file with the key of 16 bytes or more that calls are signed with, which nobody else may read. It is read anew
+    /// for each call.
+    #[schemars(extend("format" = "path"))]
+    pub key_file: At<PathBuf>,
+    /// When it is called: start, end, fail, kill, suspend, resume, message, all.
+    #[schemars(extend("default" = ["start", "end"]))]
+    pub on: Vec<At<String>>,
+    /// Only for jobs with this label: NAME, or NAME=VALUE.
+    pub label: Option<At<String>>,
 }
 
 /// The `limits` of a policy.

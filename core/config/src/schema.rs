@@ -42,10 +42,12 @@ pub fn schema(known: &KnownPlugins) -> Value {
 fn scrub(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            // Everything may be left out, but what names a watcher.
-            let watcher = object.get("properties").is_some_and(|keys| keys.get("every").is_some());
-            if watcher {
+            // Everything may be left out, but what makes a watcher or a webhook.
+            let has = |key: &str| object.get("properties").is_some_and(|keys| keys.get(key).is_some());
+            if has("every") {
                 object.insert("required".to_owned(), json!(["name", "policy"]));
+            } else if has("url") {
+                object.insert("required".to_owned(), json!(["name", "url", "key-file"]));
             } else if object.get("required").is_some_and(Value::is_array) {
                 object.remove("required");
             }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The order in which sections are written.
-pub(crate) const SECTIONS: [&str; 11] = [
+pub(crate) const SECTIONS: [&str; 13] = [
     "cluster",
     "server",
     "jobs",
@@ -19,6 +19,8 @@ pub(crate) const SECTIONS: [&str; 11] = [
     "auth",
     "watchers",
     "network",
+    "notices",
+    "webhooks",
     "executors",
     "log",
 ];

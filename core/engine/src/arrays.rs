@@ -83,8 +83,8 @@ impl Engine {
             first = body.active.is_empty() && body.next == 0;
             body.begin(position);
         });
-        if first {
-            self.record(array, EventKind::Note { text: "its first task was started".into() });
+        if first && let Some(attempt) = self.jobs.get(&array).map(|job| job.attempt) {
+            self.record(array, EventKind::Running { attempt });
         }
         self.refresh_array(array);
         // How far it has come has to be durable even when its state stays.

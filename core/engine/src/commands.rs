@@ -25,6 +25,7 @@ impl Engine {
             Command::Resume { job } => self.resume(token, job),
             Command::Rerun { job, stored, altered, by } => self.rerun(job, stored, altered.as_ref(), by),
             Command::Alter { job, submission, by } => self.alter(job, &submission, &by),
+            Command::Message { job, text } => self.message(job, text),
             Command::Note { job, text } => self.note(job, text),
             Command::Signal { job, signal } => self.signal(token, job, signal),
             Command::SetAccount { kind, name, by, version, terms } => {
@@ -291,6 +292,15 @@ impl Engine {
             }
             _ => Err(self.refusal(id, "only a running job can get a signal")),
         }
+    }
+
+    fn message(&mut self, id: JobId, text: String) -> Result<Answer, Refusal> {
+        let job = self.jobs.get(&id).ok_or(Refusal::NotLive(id))?;
+        if !job.state.kind().is_active() {
+            return Err(self.refusal(id, "only a job that runs has something to say"));
+        }
+        self.record(id, EventKind::Message { text });
+        Ok(Answer::Done)
     }
 
     fn note(&mut self, id: JobId, text: String) -> Result<Answer, Refusal> {

@@ -164,6 +164,13 @@ pub enum Command {
         /// Who asked.
         by: String,
     },
+    /// Write down what a running job wants its people to know.
+    Message {
+        /// Which.
+        job: JobId,
+        /// In its words.
+        text: String,
+    },
     /// Write something into its history.
     Note {
         /// Which.

@@ -79,6 +79,11 @@ pub enum EventKind {
         /// In words.
         words: String,
     },
+    /// What the job itself wants its people to know.
+    Message {
+        /// In its words.
+        text: String,
+    },
     /// Something that a person did to it, or an executor had to say.
     Note {
         /// In words.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArrayRange, JobId, Resources, UtcMs};
+use crate::{ArrayRange, JobId, JobNotices, Resources, UtcMs};
 
 /// What a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +175,9 @@ pub struct JobSpec {
     /// How often it may be started anew after its node failed.
     #[serde(default)]
     pub retry_on_node_failure: u32,
+    /// What its owner wants to be told of it; what they have chosen for all jobs where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notices: Option<JobNotices>,
     /// Options of one executor, by namespaced keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extensions: BTreeMap<String, String>,

@@ -7,8 +7,8 @@ use std::{
 
 use berth_api::{
     AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList,
-    JobQuery, LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, SetAccount, StatsRow, Submit,
-    Submitted, TerminalSize, TokenCreated, TokenRow, UsageRow, Why,
+    JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow, ServerInfo,
+    SetAccount, SetNotices, StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;
@@ -105,6 +105,8 @@ pub struct Offers {
     pub suspends: bool,
     /// Whether an executor can publish ports.
     pub publishes_ports: bool,
+    /// Labels of jobs for which the site has webhooks called.
+    pub labels_called: BTreeSet<String>,
 }
 
 /// The daemon, as the HTTP side sees it. It decides who may do what to which job; the HTTP side only
@@ -179,6 +181,12 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<(), ErrorBody>;
     /// The latest acts of administrators, oldest first.
     async fn acts(&self, who: &Caller, limit: u32) -> Result<Vec<ActRow>, ErrorBody>;
+    /// What the caller is told of their jobs.
+    async fn notices(&self, who: &Caller) -> Result<NoticesRow, ErrorBody>;
+    /// Says what the caller wants to be told, as a whole.
+    async fn set_notices(&self, who: &Caller, wanted: SetNotices) -> Result<NoticesRow, ErrorBody>;
+    /// Writes down what a running job wants its people to know.
+    async fn job_message(&self, who: &Caller, job: JobRef, message: JobMessage) -> Result<(), ErrorBody>;
     /// The plugins.
     async fn plugins(&self, who: &Caller) -> Result<Vec<PluginRow>, ErrorBody>;
     /// Loads a policy anew.

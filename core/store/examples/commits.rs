@@ -158,6 +158,7 @@ fn submission(job: &LiveJob) -> Submission {
             interactive: false,
             root: false,
             retry_on_node_failure: 0,
+            notices: None,
             extensions: BTreeMap::new(),
         },
         owner: Identity {

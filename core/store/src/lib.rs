@@ -6,6 +6,7 @@
 
 mod error;
 mod lock;
+mod notices;
 mod sqlite;
 mod types;
 
@@ -13,9 +14,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use berth_engine::{LiveJob, Restored};
-use berth_model::{JobId, JobRef, StateKind, Submission, UtcMs};
+use berth_model::{JobId, JobRef, NoticeChoice, StateKind, Submission, UtcMs};
 
 pub use error::{BoxError, StoreError};
+pub use notices::{NoticeCount, NoticeFate, OwedNotice};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use types::{
     Batch, Committed, EachRow, Extra, JobDetail, JobRow, ListQuery, NewToken, SharedBatch, StoredEvent,
@@ -143,6 +145,49 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     async fn to_archive(&self, ended: (UtcMs, UtcMs), limit: u64) -> Result<Vec<(JobId, UtcMs)>, StoreError>;
+
+    /// The last event that was looked at for what is owed because of it; `None` before the first time.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn notice_cursor(&self) -> Result<Option<u64>, StoreError>;
+
+    /// Notes at once what is owed and up to which event it was looked at. A notice that is stored already stays as
+    /// it is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn owe_notices(&self, seen: u64, notices: Vec<OwedNotice>) -> Result<(), StoreError>;
+
+    /// The notice of this sink that is due first, whether it is due yet or not.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn first_notice(&self, sink: &str) -> Result<Option<OwedNotice>, StoreError>;
+
+    /// Notes what became of a notice. One that is not stored is no error.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn settle_notice(&self, id: &str, fate: NoticeFate) -> Result<(), StoreError>;
+
+    /// How many notices wait, by sink and person.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn count_notices(&self) -> Result<Vec<NoticeCount>, StoreError>;
+
+    /// What people have chosen to be told of all their jobs.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn notice_choices(&self) -> Result<Vec<(String, NoticeChoice)>, StoreError>;
+
+    /// Keeps what somebody has chosen; nothing takes it away.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn choose_notices(&self, owner: &str, choice: Option<NoticeChoice>) -> Result<(), StoreError>;
 
     /// Stores a token and gives its number.
     ///

@@ -265,6 +265,7 @@ fn spec(number: usize, job: &Job) -> JobSpec {
         interactive: false,
         root: false,
         retry_on_node_failure: 0,
+        notices: None,
         extensions: BTreeMap::new(),
     }
 }

@@ -405,6 +405,7 @@ fn spec(project: &str, work: Work) -> JobSpec {
         interactive: false,
         root: false,
         retry_on_node_failure: 0,
+        notices: None,
         extensions: BTreeMap::new(),
     }
 }

@@ -27,8 +27,8 @@ use wire::{Call, Wire, read, refused};
 
 use crate::{
     AccountRow, ActRow, ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow, JobDetail,
-    JobList, JobQuery, JobRow, LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, SetAccount,
-    StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
+    JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow,
+    ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 
 /// Things as they come from the server. An error is its last item.
@@ -264,6 +264,33 @@ impl Client {
     /// See [`ClientError`].
     pub async fn acts(&self, limit: u32) -> Result<Vec<ActRow>, ClientError> {
         self.get(&with_query("/v1/acts", &[("limit", limit)])?).await
+    }
+
+    /// What the caller is told of their jobs.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn notices(&self) -> Result<NoticesRow, ClientError> {
+        self.get("/v1/notices").await
+    }
+
+    /// Says what the caller wants to be told of their jobs, as a whole.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_notices(&self, wanted: &SetNotices) -> Result<NoticesRow, ClientError> {
+        self.send(Method::PUT, "/v1/notices", wanted).await
+    }
+
+    /// Writes down what a running job wants its people to know.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn job_message(&self, job: &str, message: &JobMessage) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(message).map_err(|error| {
+            ClientError::broken(self.target(), "the request cannot be written", Some(error.into()))
+        })?;
+        let path = format!("/v1/jobs/{}/messages", segment(job));
+        let call = Call::get(&path);
+        let call = Call { method: Method::POST, content_type: Some(JSON), body: body.into(), ..call };
+        self.wire.ask(call).await.map(drop)
     }
 
     /// The plugins.

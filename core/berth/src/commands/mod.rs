@@ -14,6 +14,7 @@ pub mod job;
 pub mod jobs;
 pub mod logs;
 pub mod nodes;
+pub mod notify;
 pub mod options;
 pub mod plugin;
 pub mod run;
@@ -87,6 +88,7 @@ fn dispatch(command: Command, session: &Session) -> anyhow::Result<ExitCode> {
         Command::Quota(command) => on_runtime(command.run(session)),
         Command::Audit(args) => on_runtime(args.run(session)),
         Command::Token(command) => on_runtime(command.run(session)),
+        Command::Notify(command) => on_runtime(command.run(session)),
         Command::Plugin(command) => on_runtime(command.run(session)),
         Command::Status(args) => on_runtime(args.run(session)),
     };

@@ -115,6 +115,12 @@ pub struct JobOptions {
     /// Start it anew at most N times after its node failed
     #[arg(long, value_name = "N")]
     retry_on_node_failure: Option<u32>,
+    /// Be told when it starts, ends, fails and so on: start, end, fail, kill, suspend, resume, message, all, none
+    #[arg(long, value_name = "WHEN", value_delimiter = ',', value_parser = occasion)]
+    notify: Vec<String>,
+    /// Mail about it goes to this address
+    #[arg(long, value_name = "ADDRESS")]
+    mail: Option<String>,
     /// Option of one executor, such as docker.shm-size=1G; may be repeated
     #[arg(long, value_name = "NAME=V", value_parser = pair)]
     option: Vec<Pair>,
@@ -162,6 +168,8 @@ impl JobOptions {
             interactive: self.interactive,
             root: self.root,
             retry_on_node_failure: self.retry_on_node_failure,
+            notify: self.notify,
+            mail: self.mail,
             options: map(self.option),
         })
     }
@@ -218,6 +226,8 @@ pub fn overlay(base: Submit, over: Submit) -> Submit {
         interactive: over.interactive || base.interactive,
         root: over.root || base.root,
         retry_on_node_failure: over.retry_on_node_failure.or(base.retry_on_node_failure),
+        notify: list(base.notify, over.notify),
+        mail: over.mail.or(base.mail),
         options: map(base.options, over.options),
     }
 }
@@ -246,6 +256,11 @@ fn array(text: &str) -> Result<String, String> {
 
 fn job(text: &str) -> Result<String, String> {
     kept(text, str::parse::<JobRef>)
+}
+
+/// One word; the list has been taken apart.
+pub(super) fn occasion(text: &str) -> Result<String, String> {
+    kept(text, |word| berth_model::Occasion::parse_list([word]))
 }
 
 fn begin(text: &str) -> Result<String, String> {

@@ -60,6 +60,8 @@ fn every_option_reaches_its_field() {
         (&["--interactive"], json!({"interactive": true})),
         (&["--root"], json!({"root": true})),
         (&["--retry-on-node-failure", "3"], json!({"retry_on_node_failure": 3})),
+        (&["--notify", "start,end", "--notify", "fail"], json!({"notify": ["start", "end", "fail"]})),
+        (&["--mail", "ann@example.org"], json!({"mail": "ann@example.org"})),
         (&["--option", "docker.shm-size=1G"], json!({"options": {"docker.shm-size": "1G"}})),
     ] {
         assert_eq!(wire(words), field, "{words:?}");
@@ -131,6 +133,10 @@ fn every_field_but_the_command_has_an_option() {
         "--root",
         "--retry-on-node-failure",
         "1",
+        "--notify",
+        "end",
+        "--mail",
+        "a@b",
         "--option",
         "a.b=c",
     ];

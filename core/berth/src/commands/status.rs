@@ -59,12 +59,22 @@ fn render(target: &str, info: &ServerInfo, now: UtcMs) -> String {
     for (title, line) in &lines {
         let _ = writeln!(text, "{title:<10} {}", one_line(line));
     }
+    for sink in &info.notices {
+        let mut words = format!("{}: {} wait, {} delivered", sink.name, sink.waiting, sink.delivered);
+        if sink.dropped > 0 {
+            let _ = write!(words, ", {} given up", sink.dropped);
+        }
+        if let Some(trouble) = &sink.trouble {
+            let _ = write!(words, "; {trouble}");
+        }
+        let _ = writeln!(text, "{:<10} {}", "notices", one_line(&words));
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use berth_api::StateCount;
+    use berth_api::{SinkRow, StateCount};
 
     use super::*;
 
@@ -78,6 +88,14 @@ mod tests {
             executors: vec!["local".into(), "docker".into()],
             jobs: vec![StateCount { state: "running".into(), count: 2 }],
             started: "2025-11-21T08:00:00Z".into(),
+            notices: vec![SinkRow {
+                name: "mail".into(),
+                waiting: 3,
+                delivered: 20,
+                failed: 4,
+                dropped: 1,
+                trouble: Some("since 2025-11-21T08:30:00Z: no answer within 20s".into()),
+            }],
         };
         insta::assert_snapshot!(render("/run/berth/berth.sock", &info, UtcMs(1_763_715_600_000)));
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use berth_engine::{Change, LiveJob};
-use berth_model::{ArrayRange, JobId, JobRef};
+use berth_model::{ArrayRange, JobId, JobRef, Submission};
 use berth_store::{Batch, Committed, StoredEvent};
 use tokio::sync::broadcast;
 
@@ -27,6 +27,10 @@ pub struct About {
     pub project: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
+    /// It is a task of an array.
+    pub task: bool,
+    /// It says itself what its owner is to be told of it.
+    pub asks_for_notices: bool,
     range: Option<ArrayRange>,
 }
 
@@ -75,7 +79,7 @@ impl Feed {
     pub fn tell(&mut self, batch: &Batch, committed: Committed) {
         for change in &batch.changes {
             match change {
-                Change::Added { job, .. } => self.remember(job),
+                Change::Added { job, submission } => self.remember(job, submission),
                 Change::TaskAdded { task } => self.remember_task(task),
                 Change::Altered { job, submission } => self.move_to(*job, &submission.spec.project),
                 _ => {}
@@ -96,12 +100,14 @@ impl Feed {
         let _ = self.sender.send(Arc::new(events.collect()));
     }
 
-    fn remember(&mut self, job: &LiveJob) {
+    fn remember(&mut self, job: &LiveJob, submission: &Submission) {
         let about = About {
             label: job.id.to_string(),
             owner: job.owner.as_str().into(),
             project: job.project.as_str().into(),
             name: job.name.as_str().into(),
+            task: false,
+            asks_for_notices: submission.spec.notices.is_some(),
             range: job.array,
         };
         self.keep(job.id, about);
@@ -118,7 +124,7 @@ impl Feed {
         let Some(parent) = self.recent.get(&array) else { return };
         let Some(index) = parent.range.and_then(|range| range.index_at(position)) else { return };
         let label = JobRef { job: array, index: Some(index) }.to_string();
-        let about = About { label, range: None, ..(**parent).clone() };
+        let about = About { label, task: true, range: None, ..(**parent).clone() };
         self.keep(task.id, about);
     }
 

@@ -9,6 +9,7 @@ mod gate;
 mod launches;
 mod memberships;
 pub mod message;
+mod notices;
 pub mod places;
 mod policies;
 mod settings;
@@ -46,6 +47,7 @@ pub use self::{
     feed::{About, Events, Listening},
     memberships::Memberships,
     message::{CommandError, Inbox},
+    notices::{Notices, SinkStatus},
     policies::Policies,
     settings::{LiveConfig, Reloaded},
     turn::now,
@@ -69,6 +71,8 @@ pub struct Daemon {
     pub feed: Listening,
     /// Who belongs to which project.
     pub memberships: Arc<Memberships>,
+    /// Who is told what.
+    pub notices: Arc<Notices>,
     /// What berth.toml decides.
     pub config: LiveConfig,
     /// When it started.
@@ -105,6 +109,7 @@ impl Daemon {
         let (stop, stopped) = tokio_watch::channel(false);
         let feed = Feed::new();
         let listening = feed.listening();
+        let notices = Notices::start(&config, &store, &listening, &stopped).await?;
         let sight = watch::Sight {
             registry: Arc::clone(&registry),
             store: Arc::clone(&store),
@@ -144,6 +149,7 @@ impl Daemon {
             registry,
             feed: listening,
             memberships,
+            notices,
             config: live,
             started,
             stop,

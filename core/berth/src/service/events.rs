@@ -172,6 +172,7 @@ fn after(event: &EventKind) -> Option<Stood> {
         | EventKind::Released { .. }
         | EventKind::LateNews { .. }
         | EventKind::Act { .. }
+        | EventKind::Message { .. }
         | EventKind::Note { .. } => return None,
     };
     Some((state, None, None))

@@ -41,6 +41,10 @@ impl Service {
         }
         let ids: Vec<JobId> = dependencies.iter().map(|&(id, _)| id).collect();
         let spec = submit::check(job, dependencies, &self.daemon.config.now().jobs, now())?;
+        if let Some(notices) = &spec.notices {
+            let asked = self.daemon.notices.may_ask(&who.identity, notices);
+            asked.map_err(|refused| submit::wrong(refused.field, refused.words))?;
+        }
         let executor = self.executor_for(spec.executor.as_deref())?;
         let able = self.daemon.registry.get(&executor).map(|executor| &executor.description().capabilities);
         if let Some(what) = able.and_then(|able| submit::beyond(&spec, able)) {

@@ -11,6 +11,7 @@ mod control;
 mod events;
 mod failures;
 mod jobs;
+mod notices;
 mod offers;
 mod operate;
 mod outputs;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 
 use berth_api::{
     AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail, JobList,
-    JobQuery, LogPart, NewToken, NodeRow, PluginCheck, PluginRow, ServerInfo, SetAccount, StatsRow, Submit,
-    Submitted, TokenCreated, TokenRow, UsageRow, Why,
+    JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow, ServerInfo,
+    SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::JobRef;
 use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream, Offers};
@@ -190,6 +191,18 @@ impl Backend for Service {
 
     async fn acts(&self, who: &Caller, limit: u32) -> Result<Vec<ActRow>, ErrorBody> {
         self.list_acts(who, limit).await
+    }
+
+    async fn notices(&self, who: &Caller) -> Result<NoticesRow, ErrorBody> {
+        Ok(self.own_notices(who))
+    }
+
+    async fn set_notices(&self, who: &Caller, wanted: SetNotices) -> Result<NoticesRow, ErrorBody> {
+        self.choose_notices(who, wanted).await
+    }
+
+    async fn job_message(&self, who: &Caller, job: JobRef, message: JobMessage) -> Result<(), ErrorBody> {
+        self.take_message(who, job, message).await
     }
 
     async fn plugins(&self, _who: &Caller) -> Result<Vec<PluginRow>, ErrorBody> {

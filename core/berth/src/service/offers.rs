@@ -31,6 +31,11 @@ impl Service {
             labels,
             suspends: able().any(|able| able.suspend),
             publishes_ports: able().any(|able| able.ports),
+            labels_called: config
+                .webhooks
+                .iter()
+                .filter_map(|webhook| webhook.label.as_ref().map(|(name, _)| name.clone()))
+                .collect(),
         })
     }
 }

@@ -28,6 +28,7 @@ impl Service {
             executors: executors.into_iter().map(|executor| executor.name.clone()).collect(),
             jobs: counts.into_iter().map(state_count).collect(),
             started: self.daemon.started.to_string(),
+            notices: self.sink_rows(who),
         })
     }
 
@@ -151,9 +152,31 @@ impl Service {
                 u64::from(reachable),
             );
         }
+        self.notice_metrics(&mut text);
         metric(&mut text, "berth_store_stalled", "gauge", "Whether nothing can be written at the moment.");
         line(&mut text, "berth_store_stalled", &[], u64::from(self.daemon.inbox.stalled().is_some()));
         Ok(text)
+    }
+
+    fn notice_metrics(&self, text: &mut String) {
+        let sinks = self.daemon.notices.statuses();
+        metric(text, "berth_notices_waiting", "gauge", "Notices that wait to be brought.");
+        for sink in &sinks {
+            line(text, "berth_notices_waiting", &[("sink", &sink.sink)], sink.waiting);
+        }
+        metric(
+            text,
+            "berth_notices_total",
+            "counter",
+            "Notices delivered and given up, and attempts that failed.",
+        );
+        for sink in &sinks {
+            let outcomes =
+                [("delivered", sink.delivered), ("failed", sink.failed), ("dropped", sink.dropped)];
+            for (outcome, count) in outcomes {
+                line(text, "berth_notices_total", &[("sink", &sink.sink), ("outcome", outcome)], count);
+            }
+        }
     }
 }
 

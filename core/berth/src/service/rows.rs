@@ -5,8 +5,8 @@ use std::path::Path;
 use berth_api::{CommandText, HistoryRow, JobDetail, JobRow, StateCount, Submit};
 use berth_engine::LiveJob;
 use berth_model::{
-    ArrayRange, Command, DependencyKind, EventKind, JobId, JobRef, JobSpec, JobState, StateKind, Submission,
-    VolumeMode,
+    ArrayRange, Command, DependencyKind, EventKind, JobId, JobNotices, JobRef, JobSpec, JobState, StateKind,
+    Submission, VolumeMode,
 };
 use berth_store::StoredEvent;
 
@@ -205,7 +205,17 @@ fn spec(spec: &JobSpec, is_owner: bool) -> Submit {
         interactive: spec.interactive,
         root: spec.root,
         retry_on_node_failure: (spec.retry_on_node_failure > 0).then_some(spec.retry_on_node_failure),
+        notify: spec.notices.as_ref().map_or_else(Vec::new, notify),
+        mail: spec.notices.as_ref().and_then(|notices| notices.mail.clone()),
         options: spec.extensions.clone(),
+    }
+}
+
+fn notify(notices: &JobNotices) -> Vec<String> {
+    match &notices.on {
+        None => Vec::new(),
+        Some(on) if on.is_empty() => vec!["none".to_owned()],
+        Some(on) => on.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -241,6 +251,7 @@ pub fn history_row(event: &StoredEvent) -> HistoryRow {
             ("late-news", format!("it has come out that it ended: {}", berth_model::End::of_exit(exit)))
         }
         EventKind::Act { by, words } => ("act", format!("by {by}: {words}")),
+        EventKind::Message { text } => ("message", text.clone()),
         EventKind::Note { text } => ("note", text.clone()),
     };
     HistoryRow { at: event.record.at.to_string(), event: name.to_owned(), text }

@@ -6,8 +6,8 @@ use berth_api::{Alteration, CommandText, ErrorBody, ErrorCode, Problem, Submit};
 use berth_config::Jobs;
 use berth_executor_api::Capabilities;
 use berth_model::{
-    Command, Dependency, DependencyKind, JobFile, JobId, JobRef, JobSpec, Resources, UnitError, UtcMs,
-    Volume, VolumeMode,
+    Command, Dependency, DependencyKind, JobFile, JobId, JobNotices, JobRef, JobSpec, Occasion, Resources,
+    UnitError, UtcMs, Volume, VolumeMode,
 };
 
 /// The most variables, and the most bytes of them, that a job may bring.
@@ -70,9 +70,7 @@ pub fn references(job: &Submit) -> Result<Vec<(JobRef, DependencyKind, &'static 
 
 /// The error for dependencies on what is not there.
 pub fn unknown_dependency(job: JobRef, field: &str) -> ErrorBody {
-    let mut problems = Problems::default();
-    problems.add(field, format!("there is no job {job}"));
-    invalid(problems)
+    wrong(field, format!("there is no job {job}"))
 }
 
 /// Checks what was asked for.
@@ -118,6 +116,7 @@ pub fn check(
             problems.add(field, "it is not a path");
         }
     }
+    let notices = notices(&job.notify, job.mail, &mut problems);
     let files = match job.uris.is_empty() {
         true => Vec::new(),
         false => vec![JobFile {
@@ -158,6 +157,7 @@ pub fn check(
         interactive: job.interactive,
         root: job.root,
         retry_on_node_failure: retries,
+        notices,
         extensions: job.options,
     };
     finish(spec, problems)
@@ -357,6 +357,23 @@ fn volume(text: &str, problems: &mut Problems) -> Option<Volume> {
         return None;
     }
     Some(Volume { name: name.to_owned(), mode })
+}
+
+/// What is to be told of it. Whether the site lets mail go there is asked where the site's settings are known.
+fn notices(on: &[String], mail: Option<String>, problems: &mut Problems) -> Option<JobNotices> {
+    if on.is_empty() && mail.is_none() {
+        return None;
+    }
+    let list = Occasion::parse_list(on.iter().map(String::as_str));
+    let list = list.map_err(|error| problems.add("notify", error)).unwrap_or_default();
+    Some(JobNotices { on: (!on.is_empty()).then_some(list), mail })
+}
+
+/// Something is wrong with one field of a job, found where more is known than the job.
+pub fn wrong(field: &str, message: impl ToString) -> ErrorBody {
+    let mut problems = Problems::default();
+    problems.add(field, message);
+    invalid(problems)
 }
 
 fn absolute(field: &str, path: &str, problems: &mut Problems) -> bool {

@@ -429,6 +429,7 @@ pub fn job() -> JobSpec {
         interactive: false,
         root: false,
         retry_on_node_failure: 0,
+        notices: None,
         extensions: BTreeMap::new(),
     }
 }

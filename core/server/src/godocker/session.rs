@@ -29,7 +29,7 @@ pub(super) async fn authenticate(State(front): App, Sent(login): Sent<Login>) ->
 
 /// What the site offers. Its clients ask for it without saying who they are.
 pub(super) async fn config(State(front): App) -> Answer {
-    let Offers { images, volumes, labels, suspends, publishes_ports } = front.backend.offers().await?;
+    let Offers { images, volumes, labels, suspends, publishes_ports, .. } = front.backend.offers().await?;
     let images: Vec<_> = images
         .into_iter()
         .map(|image| json!({ "name": image.name, "url": image.name, "interactive": false, "default": image.usual }))

@@ -13,6 +13,12 @@ const DEFAULT_PROJECT: &str = "default";
 /// What can be changed while a task waits.
 pub(super) const CHANGEABLE: [&str; 4] = ["cpu", "ram", "gpus", "maxlifespan"];
 
+/// When a task's owner gets mail.
+const MAILED: [&str; 4] = ["start", "end", "suspend", "resume"];
+
+/// The label of jobs whose end a workflow waits for: the site's webhook for it is called then.
+pub(super) const WORKFLOW: &str = "godflow";
+
 /// Collects what is wrong.
 #[derive(Default)]
 struct Problems(Vec<Problem>);
@@ -45,8 +51,6 @@ pub(super) fn submit(task: Task, user: &str) -> Result<Submit, ErrorBody> {
         "command.interactive",
         "there are no sessions over ssh here; `berth exec` reaches into a job that runs",
     );
-    problems.add_if(notify.email, "notify.email", "Berth sends no mail; leave it out or false");
-    problems.add_if(requirements.godflow, "requirements.godflow", "Berth does not call GO-Flow");
     let (executor, native) = executor(requirements.executor.as_deref(), &mut problems);
     let (constraints, units) = labels(&requirements.label, &mut problems);
     let gpus = requirements.gpus.saturating_add(units);
@@ -74,6 +78,12 @@ pub(super) fn submit(task: Task, user: &str) -> Result<Submit, ErrorBody> {
         ports: requirements.ports,
         constraints,
         uris: requirements.uris,
+        // Mail on each change of its state.
+        notify: match notify.email {
+            true => MAILED.map(str::to_owned).to_vec(),
+            false => Vec::new(),
+        },
+        labels: requirements.godflow.then(|| (WORKFLOW.to_owned(), "true".to_owned())).into_iter().collect(),
         root: container.root,
         retry_on_node_failure: (requirements.failure_policy > 0).then_some(requirements.failure_policy),
         ..Submit::default()

@@ -92,7 +92,6 @@ fn what_berth_cannot_keep_is_refused_at_its_place() {
         ("/requirements/tmpstorage", json!({"size": "99999999999999999999t"})),
         ("/requirements/tmpstorage", json!({"size": "1ä"})),
         ("/requirements/maxlifespan", json!("soon")),
-        ("/requirements/godflow", json!(true)),
         ("/container/volumes", json!([{"name": "home", "acl": "rwx"}])),
         ("/container/volumes", json!([{"name": "../etc"}])),
         ("/container/volumes", json!([{"name": "home:rw"}])),
@@ -105,9 +104,18 @@ fn what_berth_cannot_keep_is_refused_at_its_place() {
         let field = place[1..].replace('/', ".");
         assert!(no.problems.iter().any(|problem| problem.field.starts_with(&field)), "{place}: {no:?}");
     }
-    let mut asks_for_mail = sent();
-    asks_for_mail["notify"] = json!({"email": true});
-    assert_eq!(read(asks_for_mail).unwrap_err().problems[0].field, "notify.email");
+}
+
+#[test]
+fn mail_and_the_call_of_a_workflow_become_notices() {
+    let mut asks = sent();
+    asks["notify"] = json!({"email": true});
+    asks["requirements"]["godflow"] = json!(true);
+    let job = read(asks).unwrap();
+    assert_eq!(job.notify, ["start", "end", "suspend", "resume"]);
+    assert_eq!(job.labels.get("godflow").map(String::as_str), Some("true"));
+    let job = read(sent()).unwrap();
+    assert!(job.notify.is_empty() && job.labels.is_empty());
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) fn document(job: &JobDetail, who: &Identity) -> Value {
             "description": spec.description.as_deref().unwrap_or_default(),
             "tags": spec.tags,
         },
-        "notify": { "email": false },
+        "notify": { "email": !spec.notify.is_empty() },
         "requirements": requirements(job),
         "container": container(job),
         "command": {
@@ -116,6 +116,7 @@ fn requirements(job: &JobDetail) -> Value {
         "executor": row.executor,
         "failure_policy": spec.retry_on_node_failure.unwrap_or(0),
         "maxlifespan": row.time_limit_ms.map(|limit| format!("{}s", limit.div_ceil(1000))),
+        "godflow": spec.labels.contains_key(super::submission::WORKFLOW),
         "uris": spec.uris,
     })
 }

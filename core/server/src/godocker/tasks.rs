@@ -79,6 +79,13 @@ pub(super) async fn submit(
 ) -> Answer {
     let Sent(task) = sent.map_err(|no| Refused::submission(no.into_body()))?;
     let job = submission::submit(task, &who.identity.user).map_err(Refused::submission)?;
+    if job.labels.contains_key(submission::WORKFLOW) {
+        let offers = front.backend.offers().await.map_err(Refused::submission)?;
+        if !offers.labels_called.contains(submission::WORKFLOW) {
+            let words = "requirements.godflow: this site has no webhook for the label godflow";
+            return Err(Refused::submission(ErrorBody::new(ErrorCode::Unable, words)));
+        }
+    }
     let submitted = front.backend.submit(&who, job).await.map_err(Refused::submission)?;
     Ok(Json(json!({ "id": submitted.id, "msg": "Task added" })))
 }

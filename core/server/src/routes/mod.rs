@@ -8,6 +8,7 @@ mod info;
 mod jobs;
 mod logs;
 mod nodes;
+mod notices;
 mod page;
 mod plugins;
 mod tokens;
@@ -138,6 +139,8 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::one, accounts::set, accounts::remove))
         .routes(routes!(accounts::acts))
+        .routes(routes!(notices::show, notices::set))
+        .routes(routes!(notices::message))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::reload))
         .routes(routes!(plugins::check))

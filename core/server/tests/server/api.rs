@@ -54,6 +54,9 @@ fn sample(operation: &str) -> (&'static str, &'static str, Value) {
         ),
         "drop_account" => ("/v1/accounts/project/rna?version=3", "204", Value::Null),
         "acts" => ("/v1/acts?limit=5", "200", Value::Null),
+        "notices" => ("/v1/notices", "200", Value::Null),
+        "set_notices" => ("/v1/notices", "200", json!({"on": ["end"], "mail": "none"})),
+        "job_message" => ("/v1/jobs/1/messages", "204", json!({"text": "half done"})),
         "plugins" => ("/v1/plugins", "200", Value::Null),
         "reload" => ("/v1/plugins/fifo/reload", "200", Value::Null),
         "check" => ("/v1/plugins/check", "200", Value::Null),
@@ -178,14 +181,13 @@ async fn over_the_network_everything_but_description_and_health_needs_a_token() 
 async fn jobs_that_are_not_there_are_not_found_on_every_route() {
     let server = Running::start().await;
     let description = description();
-    for (method, path, _) in operations(&description).iter().filter(|(_, path, _)| path.contains("{job}")) {
+    for (method, path, operation) in
+        operations(&description).iter().filter(|(_, path, _)| path.contains("{job}"))
+    {
+        let (_, _, body) = sample(operation["operationId"].as_str().unwrap());
         let asked = |job| {
-            request(
-                method,
-                &path.replace("{job}", job).replace("{path}", "x").replace("{port}", "80"),
-                "",
-                "",
-            )
+            let path = path.replace("{job}", job).replace("{path}", "x").replace("{port}", "80");
+            text_of(method, &path, &body)
         };
         server.raw(asked("7")).await.refusal(404, "not-found");
         let words = server.raw(asked("seven")).await.refusal(400, "invalid");

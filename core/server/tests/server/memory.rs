@@ -167,6 +167,7 @@ impl Backend for Memory {
             executors: vec!["local".into()],
             jobs: vec![StateCount { state: "pending".into(), count: 1 }],
             started: AT.into(),
+            notices: Vec::new(),
         })
     }
 
@@ -178,6 +179,7 @@ impl Backend for Memory {
             labels,
             suspends: true,
             publishes_ports: false,
+            labels_called: BTreeSet::new(),
         })
     }
 
@@ -416,6 +418,29 @@ impl Backend for Memory {
 
     async fn acts(&self, _: &Caller, limit: u32) -> Result<Vec<ActRow>, ErrorBody> {
         Ok(vec![ActRow { seq: u64::from(limit), at: AT.into(), by: "root".into(), what: "nothing".into() }])
+    }
+
+    async fn notices(&self, _: &Caller) -> Result<NoticesRow, ErrorBody> {
+        let mail = "usual".into();
+        let row = NoticesRow {
+            on: vec!["end".into()],
+            mail,
+            address: None,
+            webhook: None,
+            key: None,
+            waiting: 0,
+            troubles: Vec::new(),
+        };
+        Ok(row)
+    }
+
+    async fn set_notices(&self, who: &Caller, wanted: SetNotices) -> Result<NoticesRow, ErrorBody> {
+        let mail = wanted.mail.unwrap_or_else(|| "usual".into());
+        Ok(NoticesRow { on: wanted.on, mail, webhook: wanted.webhook, ..self.notices(who).await? })
+    }
+
+    async fn job_message(&self, who: &Caller, job: JobRef, _: JobMessage) -> Result<(), ErrorBody> {
+        self.job(who, job).await.map(drop)
     }
 
     async fn plugins(&self, who: &Caller) -> Result<Vec<PluginRow>, ErrorBody> {

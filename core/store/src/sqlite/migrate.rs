@@ -14,6 +14,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../migrations/0002_usage_by_hour.sql"),
     include_str!("../migrations/0003_accounts.sql"),
     include_str!("../migrations/0004_archive.sql"),
+    include_str!("../migrations/0005_notices.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in a transaction of its own.

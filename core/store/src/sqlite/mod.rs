@@ -10,6 +10,7 @@ mod fault;
 mod kv;
 mod list;
 mod migrate;
+mod notices;
 mod open;
 mod pool;
 mod read;
@@ -23,12 +24,13 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use berth_engine::{LiveJob, Restored};
-use berth_model::{JobId, JobRef, StateKind, Submission, UtcMs};
+use berth_model::{JobId, JobRef, NoticeChoice, StateKind, Submission, UtcMs};
 
 use self::{pool::Pool, writer::WriterHandle};
 use crate::{
-    Committed, EachRow, JobDetail, JobRow, ListQuery, NewToken, SharedBatch, Store, StoreError, StoredEvent,
-    StoredToken, TaskQuery, Tasks, UsageBy, UsageRow, lock::Ownership,
+    Committed, EachRow, JobDetail, JobRow, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice,
+    SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, UsageBy, UsageRow,
+    lock::Ownership,
 };
 
 /// How a database is used.
@@ -146,6 +148,38 @@ impl Store for SqliteStore {
 
     async fn to_archive(&self, ended: (UtcMs, UtcMs), limit: u64) -> Result<Vec<(JobId, UtcMs)>, StoreError> {
         self.pool.read(move |connection| archive::to_archive(connection, ended, limit)).await
+    }
+
+    async fn notice_cursor(&self) -> Result<Option<u64>, StoreError> {
+        self.pool.read(notices::cursor).await
+    }
+
+    async fn owe_notices(&self, seen: u64, owed: Vec<OwedNotice>) -> Result<(), StoreError> {
+        self.writer.transaction(move |connection| notices::owe(connection, seen, &owed)).await
+    }
+
+    async fn first_notice(&self, sink: &str) -> Result<Option<OwedNotice>, StoreError> {
+        let sink = sink.to_owned();
+        self.pool.read(move |connection| notices::first(connection, &sink)).await
+    }
+
+    async fn settle_notice(&self, id: &str, fate: NoticeFate) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.writer.transaction(move |connection| notices::settle(connection, &id, fate)).await
+    }
+
+    async fn count_notices(&self) -> Result<Vec<NoticeCount>, StoreError> {
+        self.pool.read(notices::counts).await
+    }
+
+    async fn notice_choices(&self) -> Result<Vec<(String, NoticeChoice)>, StoreError> {
+        self.pool.read(notices::choices).await
+    }
+
+    async fn choose_notices(&self, owner: &str, choice: Option<NoticeChoice>) -> Result<(), StoreError> {
+        let owner = owner.to_owned();
+        let choose = move |connection: &_| notices::choose(connection, &owner, choice.as_ref());
+        self.writer.transaction(choose).await
     }
 
     async fn add_token(&self, token: NewToken) -> Result<u64, StoreError> {

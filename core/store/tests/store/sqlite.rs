@@ -36,6 +36,8 @@ crate::claims!(Sqlite:
     a_listing_can_be_stopped,
     tokens_are_kept_used_and_revoked,
     a_policy_keeps_what_it_may_and_sees_only_its_own,
+    what_is_owed_is_kept_until_it_is_settled_and_taken_in_its_order,
+    what_people_want_to_be_told_is_kept,
     readers_see_whole_batches_while_they_are_written,
 );
 

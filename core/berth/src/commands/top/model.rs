@@ -259,6 +259,7 @@ pub mod tests {
                     berth_api::StateCount { state: "pending".into(), count: 2 },
                 ],
                 started: "2025-11-21T08:00:00Z".into(),
+                notices: Vec::new(),
             },
             nodes: crate::commands::nodes::tests::sample(),
             jobs: vec![

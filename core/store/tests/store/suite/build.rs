@@ -122,6 +122,7 @@ pub fn submission(job: &LiveJob) -> Submission {
         interactive: false,
         root: false,
         retry_on_node_failure: job.retry_on_node_failure,
+        notices: None,
         extensions: BTreeMap::new(),
     };
     let owner = Identity {

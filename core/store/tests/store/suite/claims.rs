@@ -9,8 +9,14 @@ use std::{
 };
 
 use berth_engine::{Change, Moving};
-use berth_model::{AccountKind, Attempt, End, JobId, JobState, StateKind, StopCause, Used, UtcMs};
-use berth_store::{Batch, Extra, ListQuery, NewToken, Store, StoreError, StoredToken, TaskQuery, TokenScope};
+use berth_model::{
+    AccountKind, Attempt, End, JobId, JobState, MailTo, NoticeChoice, Occasion, StateKind, StopCause, Used,
+    UtcMs,
+};
+use berth_store::{
+    Batch, Extra, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice, Store, StoreError, StoredToken,
+    TaskQuery, TokenScope,
+};
 
 use super::{
     Kit,
@@ -280,4 +286,61 @@ pub async fn readers_see_whole_batches_while_they_are_written<K: Kit>() {
     for reader in readers {
         assert!(reader.await.unwrap() > 0);
     }
+}
+
+fn notice(id: &str, sink: &str, due: u64) -> OwedNotice {
+    OwedNotice {
+        id: id.into(),
+        sink: sink.into(),
+        owner: "alice".into(),
+        target: "alice@example.org".into(),
+        at: UtcMs(1),
+        tries: 0,
+        due: UtcMs(due),
+        body: "{}".into(),
+    }
+}
+
+pub async fn what_is_owed_is_kept_until_it_is_settled_and_taken_in_its_order<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    assert_eq!(store.notice_cursor().await.unwrap(), None);
+    assert_eq!(store.first_notice("mail").await.unwrap(), None);
+    let (late, soon, other) = (notice("a", "mail", 20), notice("b", "mail", 10), notice("c", "hook", 5));
+    store.owe_notices(7, vec![late.clone(), soon.clone(), other.clone()]).await.unwrap();
+    assert_eq!(store.first_notice("mail").await.unwrap(), Some(soon.clone()));
+    assert_eq!(store.first_notice("hook").await.unwrap(), Some(other.clone()));
+    let again = NoticeFate::Again { tries: 3, due: UtcMs(30) };
+    store.settle_notice("b", again).await.unwrap();
+    assert_eq!(store.first_notice("mail").await.unwrap(), Some(late));
+    store.settle_notice("a", NoticeFate::Gone).await.unwrap();
+    store.settle_notice("nobody's", NoticeFate::Gone).await.unwrap();
+    drop(store);
+    let store = kit.open();
+    let put_off = OwedNotice { tries: 3, due: UtcMs(30), ..soon };
+    assert_eq!(store.first_notice("mail").await.unwrap(), Some(put_off.clone()));
+    assert_eq!(store.notice_cursor().await.unwrap(), Some(7));
+    // Looking at the same events once more owes nothing anew.
+    store.owe_notices(8, vec![notice("b", "mail", 1), notice("d", "mail", 40)]).await.unwrap();
+    assert_eq!(store.first_notice("mail").await.unwrap(), Some(put_off));
+    let count = |sink: &str, count| NoticeCount { sink: sink.into(), owner: "alice".into(), count };
+    assert_eq!(store.count_notices().await.unwrap(), [count("hook", 1), count("mail", 2)]);
+    assert_eq!(store.notice_cursor().await.unwrap(), Some(8));
+}
+
+pub async fn what_people_want_to_be_told_is_kept<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let choice =
+        |on: &[Occasion], mail| NoticeChoice { on: on.to_vec(), mail, webhook: Some("https://a/".into()) };
+    let (first, second) =
+        (choice(&[Occasion::End], MailTo::Usual), choice(&[], MailTo::Address("a@b".into())));
+    store.choose_notices("bob", Some(first.clone())).await.unwrap();
+    store.choose_notices("ann", Some(first.clone())).await.unwrap();
+    store.choose_notices("ann", Some(second.clone())).await.unwrap();
+    store.choose_notices("max", Some(first.clone())).await.unwrap();
+    store.choose_notices("max", None).await.unwrap();
+    drop(store);
+    let stored = kit.open().notice_choices().await.unwrap();
+    assert_eq!(stored, [("ann".to_owned(), second), ("bob".to_owned(), first)]);
 }

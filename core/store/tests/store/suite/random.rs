@@ -218,6 +218,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     let index = any::<sample::Index>;
     let kind = prop_oneof![
         words().prop_map(|text| EventKind::Note { text }),
+        words().prop_map(|text| EventKind::Message { text }),
         (attempt(), words()).prop_map(|(attempt, node)| EventKind::Starting { attempt, node }),
         end().prop_map(|end| EventKind::Ended { end, exit: Some(Exit { code: Some(3), ..Exit::default() }) }),
     ];
