@@ -83,7 +83,7 @@ async fn a_change_that_rests_on_an_old_version_is_refused_and_one_that_does_not_
 async fn what_cannot_be_set_is_refused_with_the_reason() {
     let berth = closed().await;
     for (args, words) in [
-        (vec!["quota", "set", "ann", "disk=1G"], "is no bound; the bounds are wall-time"),
+        (vec!["quota", "set", "ann", "disc=1G"], "is no bound; the bounds are wall-time"),
         (vec!["quota", "set", "ann", "jobs=none", "jobs=0"], "a whole number above 0 is needed"),
         (vec!["project", "create", "a/b"], "is no name"),
         (vec!["project", "change", "rna", "--priority", "3"], "there is no project rna; create it"),

@@ -109,3 +109,95 @@ async fn too_many_waiting_jobs_too_fast_ones_and_endless_ones_are_refused_with_t
     let refused = berth.refusal(Submit { time: Some("1m".into()), ..sh("true") }).await;
     assert!(refused.code == ErrorCode::TooMany && refused.message.contains("try again in"), "{refused}");
 }
+
+#[tokio::test]
+async fn only_so_many_jobs_of_a_user_run_at_once_and_the_next_starts_when_one_ends() {
+    let berth = site("on-breach = \"reject\"\nuser = { running-jobs = 1 }").await;
+    let first = berth.submit_job(until(&berth, "go")).await;
+    let second = berth.submit_job(until(&berth, "go too")).await;
+    berth.wait_for(first, "running").await;
+    eventually("the reason", async || berth.why(second).await.reasons.iter().any(|why| why.kind == "quota"))
+        .await;
+    let said = berth.cli(["why", &second.to_string()]).await.ok();
+    assert!(said.contains("it may have 1 jobs at once, and 1 jobs are in use by what runs"), "{said}");
+    let shown = berth.json(["--json", "quota", "show"]).await;
+    assert_eq!((&shown["running"]["jobs"], &shown["bounds"]["running-jobs"]), (&1.into(), &"1".into()));
+    berth.write("go", "");
+    berth.succeeds(first).await;
+    berth.wait_for(second, "running").await;
+    berth.write("go too", "");
+    berth.succeeds(second).await;
+}
+
+/// What Berth has counted of its own user's directories.
+async fn disk_of(berth: &Berth) -> u64 {
+    berth.json(["--json", "quota", "show"]).await["disk_bytes"].as_u64().unwrap()
+}
+
+const HALF_A_MEGABYTE: &str = "head -c 500000 /dev/zero > data";
+
+#[tokio::test]
+async fn what_ended_jobs_leave_behind_counts_until_it_is_archived() {
+    let berth = site("user = { disk = \"900k\" }").await;
+    let jobs = [berth.submit(HALF_A_MEGABYTE).await, berth.submit(HALF_A_MEGABYTE).await];
+    for job in jobs {
+        berth.succeeds(job).await;
+    }
+    eventually("both are counted", async || disk_of(&berth).await >= 1_000_000).await;
+    let third = berth.submit("true").await;
+    eventually("the reason", async || berth.why(third).await.reasons.iter().any(|why| why.kind == "quota"))
+        .await;
+    let said = berth.cli(["why", &third.to_string()]).await.ok();
+    assert!(said.contains("it may have 900KB of job directories when a job starts, and has 1MB"), "{said}");
+    let shown = berth.cli(["quota", "show"]).await.ok();
+    assert!(shown.contains("disk=900k") && shown.contains("\ndisk        1MB"), "{shown}");
+    berth.cli(["archive", &jobs[0].to_string()]).await.ok();
+    berth.succeeds(third).await;
+    let left = disk_of(&berth).await;
+    assert!((500_000..900_000).contains(&left), "one of the two is left, and the third: {left}");
+}
+
+#[tokio::test]
+async fn the_directory_of_a_running_job_counts_and_an_arrays_goes_with_all_its_tasks() {
+    let berth = site("measure-every = \"1s\"\nproject = { disk = \"400k\" }").await;
+    let path = berth.path("go");
+    let script = format!("{HALF_A_MEGABYTE}; until [ -e {} ]; do sleep 0.05; done", path.display());
+    let array = Submit { array: Some("7-8".into()), project: Some("p".into()), ..sh(&script) };
+    let array = berth.submit_job(array).await;
+    eventually("both tasks are counted", async || disk_of(&berth).await >= 1_000_000).await;
+    let later = berth.submit_job(Submit { project: Some("p".into()), ..sh("true") }).await;
+    let other = berth.submit("true").await;
+    berth.succeeds(other).await;
+    assert_eq!(berth.job(later).await.row.state, "pending", "the project has no more room");
+    berth.write("go", "");
+    berth.end_of(array).await;
+    berth.cli(["archive", &array.to_string()]).await.ok();
+    berth.succeeds(later).await;
+    assert!(disk_of(&berth).await < 400_000);
+}
+
+#[tokio::test]
+async fn what_ended_while_berth_was_dead_or_before_anybody_was_bounded_is_counted_once() {
+    let mut berth = site("user = { jobs = 100 }").await;
+    let before = berth.submit(HALF_A_MEGABYTE).await;
+    berth.succeeds(before).await;
+    let path = berth.path("go");
+    let script = format!("until [ -e {} ]; do sleep 0.05; done; {HALF_A_MEGABYTE}", path.display());
+    let meanwhile = berth.submit(&script).await;
+    berth.wait_for(meanwhile, "running").await;
+    let text = std::fs::read_to_string(berth.config()).unwrap();
+    berth.kill_dash_9();
+    std::fs::write(berth.config(), text.replace("jobs = 100 }", "disk = \"900k\" }")).unwrap();
+    berth.write("go", "");
+    berth.start_again().await;
+    berth.succeeds(meanwhile).await;
+    eventually("both are counted", async || disk_of(&berth).await >= 1_000_000).await;
+    let counted = disk_of(&berth).await;
+    berth.kill_dash_9();
+    berth.start_again().await;
+    assert_eq!(disk_of(&berth).await, counted, "after another crash, too");
+    let third = berth.submit("true").await;
+    eventually("the reason", async || berth.why(third).await.reasons.iter().any(|why| why.kind == "quota"))
+        .await;
+    assert_eq!(disk_of(&berth).await, counted, "nothing counts twice");
+}

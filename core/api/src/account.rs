@@ -17,7 +17,8 @@ pub struct AccountSettings {
     /// Its part of the site beside its siblings; 1 is usual.
     pub shares: u32,
     /// Bounds in place of the usual ones, as people write them: `cpu-time` = `100h`. Others are `wall-time`,
-    /// `memory-time`, `cpus`, `memory`, `jobs`, and for users `pending`.
+    /// `memory-time`, `cpus`, `memory`, `jobs`, `running-jobs`, `running-cpus`, `running-memory`, `running-gpus`,
+    /// `disk`, and for users `pending`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, String>,
     /// Takes no new jobs.
@@ -72,6 +73,20 @@ pub struct AccountUse {
     pub memory_mib_ms: f64,
 }
 
+/// What runs at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct AccountRunning {
+    /// Jobs and tasks that have their resources.
+    pub jobs: u64,
+    /// CPUs that are kept for them, in milli-cores.
+    pub cpu_millis: u64,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// GPUs.
+    pub gpus: u64,
+}
+
 /// What is known of an account.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
@@ -92,6 +107,10 @@ pub struct AccountRow {
     pub used: AccountUse,
     /// The most that running jobs can still use.
     pub kept: AccountUse,
+    /// What runs now.
+    pub running: AccountRunning,
+    /// What job directories take, as far as they were measured: where nobody is bounded in that, they are not.
+    pub disk_bytes: u64,
     /// All that was ever used, of which half counts after each half-life.
     pub faded: AccountUse,
     /// Jobs and tasks that wait; of a user only.

@@ -182,6 +182,7 @@ impl Check<'_> {
             submissions_per_minute: raw.submissions_per_minute.as_ref().map(|rate| **rate),
             half_life: raw.half_life.0,
             open_projects: *raw.open_projects,
+            measure_every: raw.measure_every.0,
             user: bounds(&raw.user),
             project: bounds(&raw.project),
         }
@@ -388,5 +389,10 @@ fn bounds(raw: &RawBounds) -> berth_model::Limits {
         memory_mib: raw.memory.as_ref().map(|memory| memory.0 >> 20),
         jobs: raw.jobs.as_ref().map(|jobs| **jobs),
         pending: raw.pending.as_ref().map(|pending| **pending),
+        running_jobs: raw.running_jobs.as_ref().map(|jobs| **jobs),
+        running_cpu_millis: raw.running_cpus.as_ref().map(|cpus| cpus.0),
+        running_memory_mib: raw.running_memory.as_ref().map(|memory| memory.0 >> 20),
+        running_gpus: raw.running_gpus.as_ref().map(|gpus| **gpus),
+        disk_bytes: raw.disk.as_ref().map(|disk| disk.0),
     }
 }

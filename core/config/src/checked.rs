@@ -129,6 +129,8 @@ pub struct Quotas {
     pub half_life: Duration,
     /// Whether jobs may name projects that no administrator has made.
     pub open_projects: bool,
+    /// How often the directories of running jobs are measured.
+    pub measure_every: Duration,
     /// For each user.
     pub user: berth_model::Limits,
     /// For each project.

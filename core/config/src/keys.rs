@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use berth_model::{parse_bytes, parse_cpus, parse_duration};
+use berth_model::{parse_bytes, parse_cpus, parse_disk, parse_duration};
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use crate::{
@@ -98,6 +98,10 @@ impl Checker<'_> {
             }
             (K::Size(bounds), DeValue::String(_) | DeValue::Integer(_)) => {
                 self.quantity(path, value, bounds, &parse_bytes)
+            }
+            (K::DiskSize, DeValue::String(_) | DeValue::Integer(_)) => {
+                let bounds = Bounds { least: Some("1".to_owned()), most: None };
+                self.quantity(path, value, &bounds, &parse_disk)
             }
             (K::Duration(bounds), DeValue::String(_) | DeValue::Integer(_)) => {
                 self.quantity(path, value, bounds, &|text| parse_duration(text).map(millis))
@@ -326,6 +330,7 @@ fn expected(kind: &KeyKind) -> &'static str {
         K::Whole(..) => "a whole number",
         K::Number => "a number",
         K::Size(_) => "a size",
+        K::DiskSize => "a size on a disk",
         K::Duration(_) => "a duration",
         K::Cpus => "a number of CPUs",
         K::Mode => "permission bits",
@@ -342,6 +347,7 @@ fn example(kind: &KeyKind) -> &'static str {
         K::Flag => "write true or false",
         K::Whole(..) | K::Number => "write it without quotes, such as 3",
         K::Size(_) => "write \"512M\" or \"2G\"",
+        K::DiskSize => "write \"500m\" or \"2g\"",
         K::Duration(_) => "write \"90s\" or \"1h30m\"",
         K::Cpus => "write 2, 0.5 or \"500m\"",
         K::Mode => "write \"0660\"",

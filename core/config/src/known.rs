@@ -69,6 +69,8 @@ pub enum KeyKind {
     Number,
     /// Bytes: `"512M"`, `"2G"` or a bare number, within these bounds.
     Size(Bounds),
+    /// Bytes on a disk, where letters are powers of 1000: `"500m"`, `"2g"`, or a bare number.
+    DiskSize,
     /// A time span in milliseconds: `"90s"`, `"1h30m"` or a bare number of seconds, within these bounds.
     Duration(Bounds),
     /// CPUs: `2`, `0.5`, `"500m"`.
@@ -130,6 +132,7 @@ impl KeyKind {
             K::Text
                 | K::Choice(_)
                 | K::Size(_)
+                | K::DiskSize
                 | K::Duration(_)
                 | K::Cpus
                 | K::Mode

@@ -2,13 +2,17 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
-use berth_model::{parse_bytes, parse_cpus, parse_duration};
+use berth_model::{parse_bytes, parse_cpus, parse_disk, parse_duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
 /// Bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
+
+/// Bytes on a disk, where letters stand for powers of 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSize(pub u64);
 
 /// A time span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,16 @@ impl Quantity for Size {
     const WHAT: &str = "a size";
     fn read(text: &str) -> Result<Self, String> {
         parse_bytes(text).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl Quantity for DiskSize {
+    const WHAT: &str = "a size on a disk";
+    fn read(text: &str) -> Result<Self, String> {
+        match parse_disk(text) {
+            Ok(0) => Err("more than nothing is needed".to_owned()),
+            read => read.map(Self).map_err(|error| error.to_string()),
+        }
     }
 }
 
@@ -120,6 +134,7 @@ macro_rules! read_as_text_or_number {
 
 read_as_text_or_number! {
     Size, "size", ["string", "integer"];
+    DiskSize, "disk-size", ["string", "integer"];
     Span, "duration", ["string", "integer"];
     Cpus, "cpus", ["string", "number"];
     Mode, "mode", ["string", "integer"];

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    quantity::{Cpus, Mode, Size, Span},
+    quantity::{Cpus, DiskSize, Mode, Size, Span},
     source,
 };
 
@@ -235,6 +235,10 @@ pub struct RawQuotas {
     /// Whether jobs may name projects that no administrator has made; everybody belongs to them.
     #[schemars(extend("default" = false))]
     pub open_projects: At<bool>,
+    /// How often the directories of running jobs are measured, where anybody is bounded in what they take; each is
+    /// measured at its job's end, too.
+    #[schemars(extend("default" = "1m", "least" = "1s", "most" = "1d"))]
+    pub measure_every: At<Span>,
     /// What each user may use.
     pub user: RawBounds,
     /// What each project may use, but for the project default, which has no bounds.
@@ -265,6 +269,19 @@ pub struct RawBounds {
     /// How many jobs may wait, tasks of arrays among them. For users only.
     #[schemars(range(min = 1))]
     pub pending: Option<At<u64>>,
+    /// How many jobs may run at once, tasks of arrays among them.
+    #[schemars(range(min = 1))]
+    pub running_jobs: Option<At<u64>>,
+    /// How many CPUs they may have at once.
+    pub running_cpus: Option<At<Cpus>>,
+    /// How much memory they may have at once.
+    pub running_memory: Option<At<Size>>,
+    /// How many GPUs they may have at once.
+    #[schemars(range(min = 1))]
+    pub running_gpus: Option<At<u64>>,
+    /// What the directories of jobs may take that run or have ended and were not archived: where they take as much, no
+    /// further job starts. `k`, `m`, `g` and `t` are powers of 1000 here, `Ki` to `Ti` of 1024.
+    pub disk: Option<At<DiskSize>>,
 }
 
 /// What happens to a job that would pass a bound.

@@ -84,6 +84,7 @@ fn kind_of(schema: &Value) -> KeyKind {
     let one_of = schema.get("enum").or_else(|| schema.get("oneOf"));
     match schema.get("format").and_then(Value::as_str) {
         Some("size") => return KeyKind::Size(bounds()),
+        Some("disk-size") => return KeyKind::DiskSize,
         Some("duration") => return KeyKind::Duration(bounds()),
         Some("cpus") => return KeyKind::Cpus,
         Some("mode") => return KeyKind::Mode,

@@ -1,18 +1,23 @@
 //! The books of users, projects, groups of projects and members of projects: what they have used within the
-//! rolling period, what their running jobs may still use, and which of their jobs have to wait for that.
+//! rolling period, what their running jobs may still use, what they have at one moment, and which of their jobs have to
+//! wait for that.
 //!
 //! A start reserves what the job uses if it runs for as long as it may; its end settles that. So what an
-//! account has used and reserved together never passes its limits.
+//! account has used and reserved together never passes its limits, and neither does what of it runs at once.
 
 use std::{
     collections::{BTreeSet, VecDeque},
     ops::Bound::{Excluded, Unbounded},
 };
 
-use berth_model::{AccountKind, AccountTerms, Bound, JobId, JobSpec, Limits, Resources, Used, UtcMs};
+use berth_model::{AccountKind, AccountTerms, Bound, InUse, JobId, Limits, Used, UtcMs};
 use rustc_hash::FxHashMap;
 
-use crate::{Faded, NameId, fading::Fading};
+use crate::{
+    Faded, NameId,
+    cost::{Claim, Cost},
+    fading::Fading,
+};
 
 /// Use is kept by the hour, and falls out of the period an hour at a time.
 pub(crate) const HOUR_MS: u64 = 3_600_000;
@@ -104,11 +109,13 @@ pub(crate) struct Account {
     fading: Fading,
     /// The most that running jobs can use.
     pub reserved: Used,
+    /// What runs, and what lies on the disk.
+    pub in_use: InUse,
     /// Jobs and tasks that wait.
     pub pending: u64,
     /// Jobs that would pass its limits, and the least that any of them needs of each.
     barred: BTreeSet<JobId>,
-    least: Option<Used>,
+    least: Option<Claim>,
     /// The instant by which the last submissions are used up, for the bound on their rate.
     submitted_until: UtcMs,
 }
@@ -170,6 +177,8 @@ pub(crate) struct Accounts {
     pub pending: u64,
     /// Whether any limit is set at all.
     bounded: bool,
+    /// Whether any is on what lies on the disk.
+    disk_bounded: bool,
     /// Accounts that were charged in this step.
     charged: BTreeSet<(AccountKind, NameId)>,
     /// Accounts that schedulers have to be told of.
@@ -196,11 +205,6 @@ impl Account {
         }
     }
 
-    /// What counts against its limits.
-    pub fn counted(&self) -> Used {
-        self.sum.plus(&self.reserved)
-    }
-
     fn charge(&mut self, hour: u64, used: Used, half_life_ms: u64) {
         self.fading.add(hour, &used, half_life_ms);
         match self.hours.back_mut() {
@@ -219,6 +223,7 @@ impl Accounts {
             default_project,
             pending: 0,
             bounded: false,
+            disk_bounded: false,
             charged: BTreeSet::new(),
             stale: BTreeSet::new(),
             told_in: 0,
@@ -229,8 +234,12 @@ impl Accounts {
     }
 
     fn look_for_bounds(&mut self) {
-        let own = self.all.values().any(|account| account.limits().bounds_use());
-        self.bounded = own || self.settings.user.bounds_use() || self.settings.project.bounds_use();
+        let any = |bounds: fn(&Limits) -> bool| {
+            let usual = [&self.settings.user, &self.settings.project].into_iter().any(bounds);
+            usual || self.all.values().any(|account| bounds(&account.limits()))
+        };
+        (self.bounded, self.disk_bounded) =
+            (any(Limits::bounds_starts), any(|limits| limits.disk_bytes.is_some()));
     }
 
     pub fn set_settings(&mut self, settings: QuotaSettings) {
@@ -325,7 +334,7 @@ impl Accounts {
 
     /// What would keep an execution of this cost from starting.
     pub fn breach(&mut self, now: UtcMs, keys: Keys, cost: &Cost) -> Option<Breach> {
-        self.breach_beside(now, keys, cost, (AccountKind::User, NameId::MAX, Used::default()))
+        self.breach_beside(now, keys, cost, (AccountKind::User, NameId::MAX, Claim::default()))
     }
 
     /// Likewise, when one account has promised so much to others.
@@ -334,7 +343,7 @@ impl Accounts {
         now: UtcMs,
         keys: Keys,
         cost: &Cost,
-        (of_kind, of_name, promised): (AccountKind, NameId, Used),
+        (of_kind, of_name, promised): (AccountKind, NameId, Claim),
     ) -> Option<Breach> {
         if !self.bounded {
             return None;
@@ -342,7 +351,7 @@ impl Accounts {
         let period = self.settings.period_ms;
         for (kind, name) in keys.iter() {
             let limits = self.limits(kind, name);
-            if !limits.bounds_use() {
+            if !limits.bounds_starts() {
                 continue;
             }
             self.entry(kind, name).drop_old(now, period);
@@ -350,7 +359,7 @@ impl Accounts {
             if (kind, name) == (of_kind, of_name) {
                 would_be += promised;
             }
-            if let Some(bound) = limits.passed_by(&would_be) {
+            if let Some(bound) = would_be.passes(&limits) {
                 return Some(Breach { kind, name, bound });
             }
         }
@@ -358,16 +367,17 @@ impl Accounts {
     }
 
     /// What counts against an account's limits now.
-    pub fn counted(&self, kind: AccountKind, name: NameId) -> Used {
-        let account = self.get(kind, name);
-        match self.settings.count_at {
-            CountAt::Start => account.map(Account::counted).unwrap_or_default(),
-            CountAt::End => account.map(|account| account.sum).unwrap_or_default(),
-        }
+    pub fn counted(&self, kind: AccountKind, name: NameId) -> Claim {
+        let Some(account) = self.get(kind, name) else { return Claim::default() };
+        let used = match self.settings.count_at {
+            CountAt::Start => account.sum.plus(&account.reserved),
+            CountAt::End => account.sum,
+        };
+        Claim { used, in_use: account.in_use }
     }
 
     /// What would count against an account's limits with one more execution.
-    pub fn with(&self, kind: AccountKind, name: NameId, cost: &Cost) -> Used {
+    pub fn with(&self, kind: AccountKind, name: NameId, cost: &Cost) -> Claim {
         let more = match self.settings.count_at {
             CountAt::Start => cost.kept(),
             CountAt::End => cost.at_once(),
@@ -377,15 +387,18 @@ impl Accounts {
 
     /// The account that could never let an execution of this cost start, however little else is used.
     pub fn never(&self, keys: Keys, cost: &Cost) -> Option<Never> {
-        if !self.bounded || self.settings.count_at == CountAt::End {
+        if !self.bounded {
             return None;
         }
+        let counts_at_end = self.settings.count_at == CountAt::End;
         keys.iter().find_map(|(kind, name)| {
             let limits = self.limits(kind, name);
-            if limits.bounds_time() && cost.most_ms.is_none() {
+            if limits.bounds_time() && cost.most_ms.is_none() && !counts_at_end {
                 return Some(Never::NoTimeLimit { kind, name });
             }
-            let bound = limits.passed_by(&cost.most())?;
+            let most = cost.most();
+            let most = if counts_at_end { Claim { used: Used::default(), ..most } } else { most };
+            let bound = most.passes(&limits)?;
             Some(Never::TooMuch(Breach { kind, name, bound }))
         })
     }
@@ -395,9 +408,37 @@ impl Accounts {
         self.settings.count_at == CountAt::Start
     }
 
+    /// Whether anybody is bounded in what lies on the disk.
+    pub fn bounds_disk(&self) -> bool {
+        self.disk_bounded
+    }
+
+    /// A directory that took so much takes another amount now.
+    pub fn change_disk(&mut self, keys: Keys, before: u64, after: u64) {
+        for (kind, name) in keys.iter() {
+            let account = self.entry(kind, name);
+            account.in_use = account.in_use.less(&InUse::disk(before)).plus(&InUse::disk(after));
+        }
+    }
+
+    /// A project leaves its group for another, with all that it has on the disk.
+    pub fn move_disk(&mut self, project: NameId, from: Option<NameId>, to: Option<NameId>) {
+        let bytes = self.get(AccountKind::Project, project).map_or(0, |account| account.in_use.disk_bytes);
+        let disk = InUse::disk(bytes);
+        if let Some(from) = from {
+            let account = self.entry(AccountKind::Group, from);
+            account.in_use = account.in_use.less(&disk);
+        }
+        if let Some(to) = to {
+            self.entry(AccountKind::Group, to).in_use += disk;
+        }
+    }
+
     pub fn reserve(&mut self, keys: Keys, cost: &Cost) {
         for (kind, name) in keys.iter() {
-            self.entry(kind, name).reserved += cost.most();
+            let (account, most) = (self.entry(kind, name), cost.most());
+            account.reserved += most.used;
+            account.in_use += most.in_use;
         }
     }
 
@@ -410,7 +451,8 @@ impl Accounts {
         let half_life_ms = self.settings.half_life_ms;
         for (kind, name) in keys.iter() {
             let account = self.entry(kind, name);
-            account.reserved = account.reserved.less(&cost.most());
+            account.reserved = account.reserved.less(&cost.most().used);
+            account.in_use = account.in_use.less(&cost.most().in_use);
             if let Some(used) = used {
                 account.charge(now.0 / HOUR_MS, used, half_life_ms);
                 self.charged.insert((kind, name));
@@ -435,14 +477,7 @@ impl Accounts {
         let account = self.entry(breach.kind, breach.name);
         account.barred.insert(id);
         let most = cost.most();
-        account.least = Some(account.least.map_or(most, |least| Used {
-            jobs: least.jobs.min(most.jobs),
-            wall_ms: least.wall_ms.min(most.wall_ms),
-            cpu_ms: least.cpu_ms.min(most.cpu_ms),
-            memory_mib_ms: least.memory_mib_ms.min(most.memory_mib_ms),
-            cpu_millis: least.cpu_millis.min(most.cpu_millis),
-            memory_mib: least.memory_mib.min(most.memory_mib),
-        }));
+        account.least = Some(account.least.map_or(most, |least| least.least(&most)));
     }
 
     pub fn unbar(&mut self, kind: AccountKind, name: NameId, id: JobId) {
@@ -468,13 +503,13 @@ impl Accounts {
 
     /// Whether not even the smallest of those that wait for this account could start when so much more is
     /// reserved.
-    pub fn is_used_up(&mut self, now: UtcMs, kind: AccountKind, name: NameId, more: &Used) -> bool {
+    pub fn is_used_up(&mut self, now: UtcMs, kind: AccountKind, name: NameId, more: &Claim) -> bool {
         let limits = self.limits(kind, name);
         let period = self.settings.period_ms;
         let account = self.entry(kind, name);
         account.drop_old(now, period);
         let Some(least) = account.least else { return true };
-        limits.passed_by(&self.counted(kind, name).plus(&least).plus(more)).is_some()
+        self.counted(kind, name).plus(&least).plus(more).passes(&limits).is_some()
     }
 
     /// Accounts that keep jobs waiting.
@@ -518,37 +553,5 @@ impl Accounts {
                 Ok(())
             }
         }
-    }
-}
-
-/// What an execution may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cost {
-    pub needs: Resources,
-    /// The longest that it can keep them, in milliseconds; `None` where nobody knows.
-    pub most_ms: Option<u64>,
-}
-
-impl Cost {
-    /// Of what was asked for.
-    pub fn of(spec: &JobSpec) -> Self {
-        let millis = crate::commands::millis;
-        let most_ms = spec.time_limit.map(|limit| millis(limit).saturating_add(millis(spec.grace)));
-        Self { needs: spec.resources, most_ms }
-    }
-
-    /// The most that it can use; where nobody knows for how long, what counts whatever the time.
-    pub fn most(&self) -> Used {
-        Used::of(&self.needs, self.most_ms.unwrap_or(0))
-    }
-
-    /// What an account has to have left for it: all there is, where nobody knows for how long it runs.
-    fn kept(&self) -> Used {
-        Used::of(&self.needs, self.most_ms.unwrap_or(u64::MAX))
-    }
-
-    /// What counts of it whatever its time.
-    fn at_once(&self) -> Used {
-        Used::of(&self.needs, 0)
     }
 }

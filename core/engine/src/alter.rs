@@ -87,6 +87,7 @@ impl Engine {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.take(spec, whose);
         }
+        self.move_directories(id, spec.array.map_or(0, |range| range.tasks()), whose);
         self.out.changes.push(Change::Altered { job: id, submission: Arc::clone(submission) });
         self.record(id, EventKind::Note { text: format!("changed by {by}: {words}") });
         self.save(id);
@@ -116,6 +117,7 @@ impl Engine {
         let whose = Whose { user: self.names.number(&stored.owner), project };
         self.check_project(whose)?;
         self.check_affordable(whose, spec)?;
+        self.move_directories(stored.id, stored.array.map_or(0, |range| range.tasks()), whose);
         stored.project.clone_from(&spec.project);
         stored.needs = spec.resources;
         stored.time_limit_ms = spec.time_limit.map(millis);

@@ -51,6 +51,22 @@ pub enum Change {
         /// All that was used in it.
         used: Used,
     },
+    /// What a job's directory takes, in place of what was known before.
+    Directory {
+        /// The job; a task has one of its own.
+        job: JobId,
+        /// The number of the execution that was over by then; 0 while the first goes on.
+        after: u32,
+        /// On the disk.
+        bytes: u64,
+    },
+    /// The directories of these jobs are gone.
+    DirectoriesGone {
+        /// The first.
+        first: JobId,
+        /// The last.
+        last: JobId,
+    },
     /// What was set of an account; nothing takes it away.
     Account {
         /// Whose.
@@ -149,6 +165,21 @@ pub struct ArrayEnds {
     pub highest_exit: i32,
 }
 
+/// What was stored of a job's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDirectory {
+    /// The job.
+    pub job: JobId,
+    /// Its owner's login name.
+    pub owner: String,
+    /// Its project.
+    pub project: String,
+    /// The number of the execution after which it was measured.
+    pub after: u32,
+    /// What it takes on the disk.
+    pub bytes: u64,
+}
+
 /// Everything that the engine begins with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Restored {
@@ -162,6 +193,8 @@ pub struct Restored {
     pub ended_ahead: Vec<(JobId, u64)>,
     /// What was set and used of users, projects and groups.
     pub accounts: Vec<StoredAccount>,
+    /// What job directories take that are still there.
+    pub directories: Vec<StoredDirectory>,
     /// Jobs that ended as lost, with the execution concerned: their truth may yet arrive.
     pub lost: Vec<(JobId, Attempt)>,
 }

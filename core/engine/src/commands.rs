@@ -8,7 +8,8 @@ use berth_model::{
 
 use crate::{
     Actor, Answer, Change, Command, ControlAction, Effect, Engine, LiveJob, Refusal, Token,
-    accounts::{Cost, Whose},
+    accounts::Whose,
+    cost::Cost,
     job::{Array, Belief, Job, Kind, Rare},
     pace::Pace,
     timers::Due,
@@ -31,6 +32,8 @@ impl Engine {
             Command::SetAccount { kind, name, by, version, terms } => {
                 self.set_account(kind, &name, &by, version, terms.map(|terms| *terms))
             }
+            Command::Measured { sizes } => self.measured(sizes),
+            Command::DirectoryGone { job, tasks } => self.directory_gone(job, tasks),
             Command::Act { by, words } => {
                 self.act(&by, words);
                 Ok(Answer::Done)

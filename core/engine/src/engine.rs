@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     Change, Effect, Input, LiveJob, Moving, Outcome, QuotaSettings,
     accounts::{Accounts, DEFAULT_PROJECT},
+    disk::Disk,
     job::{Job, Kind},
     kin::Kin,
     names::Names,
@@ -57,6 +58,8 @@ pub struct Engine {
     pub(crate) accounts: Accounts,
     /// Which accounts belong together.
     pub(crate) kin: Kin,
+    /// What job directories take.
+    pub(crate) disk: Disk,
     /// Jobs that have ended in this step and whose dependents have not been looked at.
     pub(crate) just_ended: VecDeque<(JobId, End)>,
     pub(crate) out: Outcome,
@@ -83,6 +86,7 @@ impl Engine {
             next_id: JobId(1),
             accounts,
             kin: Kin::default(),
+            disk: Disk::default(),
             just_ended: VecDeque::new(),
             out: Outcome::default(),
         }
@@ -129,7 +133,7 @@ impl Engine {
             Input::PolicyRebuilt => self.telling.start_over(),
             Input::AskBeforeStarts(asks) => self.on_ask_before_starts(asks),
             Input::Attached { job, attempt, answer } => self.on_attached(job, attempt, answer),
-            Input::Quotas(settings) => self.on_quotas(settings),
+            Input::Quotas(settings) => self.on_quotas(*settings),
             Input::Tick => {}
         }
     }
@@ -300,6 +304,7 @@ impl Engine {
         self.record(id, EventKind::Ended { end: end.clone(), exit: None });
         self.telling.forget(id, job.told);
         self.forget_waiting(id, &job);
+        self.have_measured(id, &job);
         if matches!(end, End::Lost { .. }) {
             self.lost.insert(id, job.attempt);
         } else if job.may_exist() {

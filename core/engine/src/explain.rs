@@ -70,6 +70,8 @@ pub struct RunningView {
     pub suspended: bool,
     /// The longest it may run, in milliseconds.
     pub time_limit_ms: Option<u64>,
+    /// How many executions of it were over before this one.
+    pub runs_over: u32,
 }
 
 /// A job that has a place.
@@ -118,6 +120,7 @@ impl Engine {
                 active_since: run.resumed.map_or(started, |resumed| resumed.max(started)),
                 suspended,
                 time_limit_ms: job.time_limit_ms,
+                runs_over: attempt.number.saturating_sub(1),
             })
         };
         let mut running: Vec<RunningView> = self.jobs.iter().filter_map(|(&id, job)| view(id, job)).collect();

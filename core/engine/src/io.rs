@@ -8,7 +8,7 @@ use berth_model::{
 };
 
 use crate::{
-    DEFAULT_PROJECT, LaunchedView, QuotaSettings,
+    DEFAULT_PROJECT, LaunchedView, Measured, QuotaSettings,
     change::{Change, LiveJob},
     plan::{Plan, PlanRequest},
 };
@@ -95,7 +95,7 @@ pub enum Input {
         answer: StartAnswer,
     },
     /// The site has changed what it sets about quotas.
-    Quotas(QuotaSettings),
+    Quotas(Box<QuotaSettings>),
     /// Nothing but that time has passed.
     Tick,
 }
@@ -184,6 +184,18 @@ pub enum Command {
         job: JobId,
         /// The signal's number.
         signal: i32,
+    },
+    /// Directories were measured.
+    Measured {
+        /// What they take.
+        sizes: Vec<Measured>,
+    },
+    /// The directory of a job that has ended is gone.
+    DirectoryGone {
+        /// The job.
+        job: JobId,
+        /// How many tasks it has, with directories in its own.
+        tasks: u64,
     },
     /// Set what an account is and may, or take that away.
     SetAccount {
@@ -544,6 +556,19 @@ pub enum Effect {
         version: u64,
         /// What was set.
         terms: Option<Box<AccountTerms>>,
+    },
+    /// Measure the directory of a job that has ended.
+    Measure {
+        /// The job.
+        job: JobId,
+        /// The array and the index in it, for a task.
+        task: Option<(JobId, u64)>,
+        /// Its owner's login name.
+        owner: String,
+        /// Its project.
+        project: String,
+        /// The number of the execution that is over.
+        after: u32,
     },
     /// The end of these is durable; the back end may forget them.
     Forget {

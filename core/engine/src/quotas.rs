@@ -1,10 +1,13 @@
 //! Quotas at work: what a start reserves, what an end settles, and who has to wait.
 
-use berth_model::{AccountKind, JobId, JobSpec, JobState, UtcMs};
+use std::time::Duration;
+
+use berth_model::{AccountKind, JobId, JobSpec, JobState, Measure, UtcMs};
 
 use crate::{
     Change, Engine, NameId, OnBreach, QuotaSettings, Refusal,
-    accounts::{Breach, Cost, Keys, Never, Whose},
+    accounts::{Breach, Keys, Never, Whose},
+    cost::{Claim, Cost},
     job::{Array, Job, Kind},
     timers::Due,
 };
@@ -123,7 +126,9 @@ impl Engine {
     pub(crate) fn on_breach(&mut self, id: JobId, breach: &Breach) {
         // Of an array that has begun, tasks may wait, be held or run that would be left without it.
         let has_begun = self.jobs.get(&id).and_then(|job| job.array()).is_some_and(Array::has_begun);
-        if self.accounts.settings.on_breach == OnBreach::Reject && !has_begun {
+        // What runs gives back what it has; nobody is rejected for what is theirs again in a moment.
+        let passes = breach.bound.measure.is_of_what_runs() || has_begun;
+        if self.accounts.settings.on_breach == OnBreach::Reject && !passes {
             let account = self.account_name(breach.kind, breach.name);
             let words = format!("quota reached: {account} may use {}", breach.bound);
             self.reject(id, "quota".into(), words);
@@ -181,12 +186,12 @@ impl Engine {
     }
 
     fn unbar_of(&mut self, kind: AccountKind, name: NameId) {
-        let mut promised = berth_model::Used::default();
+        let mut promised = Claim::default();
         let mut last = None;
         while let Some(id) = self.accounts.next_barred(kind, name, last) {
             last = Some(id);
             if self.accounts.is_used_up(self.now, kind, name, &promised) {
-                if promised != berth_model::Used::default() {
+                if promised != Claim::default() {
                     // Those that were let go may not start after all.
                     let next = (self.now.0 / LOOK_AGAIN_MS + 1).saturating_mul(LOOK_AGAIN_MS);
                     self.timers.set(UtcMs(next), Due::Roll);
@@ -212,6 +217,14 @@ impl Engine {
                 Some(_) => {}
             }
         }
+    }
+
+    /// Lets those go that waited for any of these accounts, as far as they have enough left.
+    pub(crate) fn unbar_all_of(&mut self, keys: Keys) {
+        for (kind, name) in keys.iter() {
+            self.unbar_of(kind, name);
+        }
+        self.set_roll();
     }
 
     fn unbar(&mut self, kind: AccountKind, name: NameId, id: JobId) {
@@ -243,10 +256,7 @@ impl Engine {
         // A back end's clock may be off.
         let ended = ended.clamp(started.unwrap_or(self.now).min(self.now), self.now);
         self.accounts.settle(self.now, keys, &cost, started, ended);
-        for (kind, name) in keys.iter() {
-            self.unbar_of(kind, name);
-        }
-        self.set_roll();
+        self.unbar_all_of(keys);
     }
 
     /// Has what was charged in this step written.
@@ -289,17 +299,15 @@ impl Engine {
             self.keys(job.whose()).iter().find(|&(kind, name)| self.accounts.bars(kind, name, id))?;
         let limits = self.accounts.limits(kind, name);
         let counted = self.accounts.counted(kind, name);
-        let bound = limits.passed_by(&self.accounts.with(kind, name, &job.cost()))?;
-        if limits.bounds_time() && job.time_limit_ms.is_none() && self.accounts.never_without_limit() {
+        let bound = self.accounts.with(kind, name, &job.cost()).passes(&limits)?;
+        let is_of_time = matches!(bound.measure, Measure::WallTime | Measure::CpuTime | Measure::MemoryTime);
+        if is_of_time && job.time_limit_ms.is_none() && self.accounts.never_without_limit() {
             let words =
                 format!("it may use {bound}, and this job has no time limit; submit it again with one");
             return Some((self.account_name(kind, name), words));
         }
-        let words = format!(
-            "it may use {bound} in {}, of which {} are used or kept for what runs",
-            berth_model::format_duration(std::time::Duration::from_millis(self.accounts.settings.period_ms)),
-            bound.amount(bound.of(&counted)),
-        );
+        let period = Duration::from_millis(self.accounts.settings.period_ms);
+        let words = bound.standing(bound.of(&counted.used, &counted.in_use), period);
         Some((self.account_name(kind, name), words))
     }
 }

@@ -22,6 +22,9 @@ impl Engine {
         for account in stored.accounts {
             engine.bring_back_account(account);
         }
+        for directory in &stored.directories {
+            engine.bring_back_directory(directory);
+        }
         for live in stored.live {
             let id = live.id;
             let job = engine.bring_back(live);

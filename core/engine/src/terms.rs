@@ -1,6 +1,6 @@
 //! What administrators set of accounts, and what is known of them.
 
-use berth_model::{AccountKind, AccountTerms, EventKind, JobEventRecord, JobId, Limits, Used};
+use berth_model::{AccountKind, AccountTerms, EventKind, InUse, JobEventRecord, JobId, Limits, Used};
 
 use crate::{
     AccountTold, Answer, Change, DEFAULT_PROJECT, Effect, Engine, Faded, NameId, Refusal, StoredAccount,
@@ -24,6 +24,8 @@ pub struct Standing {
     pub used: Used,
     /// The most that running jobs can use.
     pub reserved: Used,
+    /// What runs, and what job directories take.
+    pub in_use: InUse,
     /// All that was ever used, fading.
     pub faded: Faded,
     /// Jobs and tasks that wait; of a user only.
@@ -93,6 +95,7 @@ impl Engine {
         if kind == AccountKind::Project {
             let group = terms.as_ref().and_then(|(_, terms)| terms.group.as_deref());
             let group = group.map(|group| self.names.number(group));
+            self.move_disk(number, self.kin.group(number), group);
             self.kin.set_group(number, group);
         }
         self.accounts.set_terms(kind, number, terms);
@@ -163,6 +166,7 @@ impl Engine {
             limits: self.accounts.limits(kind, number),
             used: self.accounts.used(self.now, kind, number),
             reserved: account.map(|account| account.reserved).unwrap_or_default(),
+            in_use: account.map(|account| account.in_use).unwrap_or_default(),
             faded: self.accounts.faded(self.now, kind, number),
             pending: account.map_or(0, |account| account.pending),
         }

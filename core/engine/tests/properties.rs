@@ -35,6 +35,8 @@ enum Happening {
     Back,
     Misbehave(Manner),
     Alter { which: usize, cpus: u64, priority: i32, again: bool },
+    Measured { which: usize, stale: bool, bytes: u64 },
+    DirectoryGone(usize),
     Crash { before_write: bool, effects: usize, with_input: bool },
     Advance(u64),
 }
@@ -79,6 +81,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => manner.prop_map(H::Misbehave),
         2 => (any::<usize>(), 1u64..4, 0i32..3, any::<bool>())
             .prop_map(|(which, cpus, priority, again)| H::Alter { which, cpus, priority, again }),
+        3 => (any::<usize>(), prop::bool::weighted(0.2), 1u64..100)
+            .prop_map(|(which, stale, bytes)| H::Measured { which, stale, bytes }),
+        1 => any::<usize>().prop_map(H::DirectoryGone),
         3 => (any::<bool>(), 0usize..4, any::<bool>()).prop_map(|(before_write, effects, with_input)| {
             H::Crash { before_write, effects, with_input }
         }),
@@ -86,11 +91,14 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// Quotas that are met within the hour: of executions, or of CPU time.
+/// Quotas that are met within the hour: of executions, of CPU time, of what runs at once, of what lies on the disk.
 fn quotas() -> impl Strategy<Value = QuotaSettings> {
     let limits = prop_oneof![
         (1u64..6).prop_map(|jobs| Limits { jobs: Some(jobs), ..Limits::default() }),
         (4u64..12).prop_map(|minutes| Limits { cpu_ms: Some(minutes * 60_000), ..Limits::default() }),
+        (1u64..4).prop_map(|jobs| Limits { running_jobs: Some(jobs), ..Limits::default() }),
+        (3u64..6).prop_map(|cpus| Limits { running_cpu_millis: Some(cpus * 1000), ..Limits::default() }),
+        (50u64..400).prop_map(|bytes| Limits { disk_bytes: Some(bytes), ..Limits::default() }),
     ];
     let on_breach = prop_oneof![3 => Just(OnBreach::Wait), 1 => Just(OnBreach::Reject)];
     (limits, on_breach).prop_map(|(user, on_breach)| QuotaSettings {
@@ -173,6 +181,19 @@ fn happen(site: &mut Site, happening: &Happening) {
                 let _ = if again { site.rerun_with(job, change) } else { site.alter(job, change) };
             }
         }
+        H::Measured { which, stale, bytes } => {
+            if let Some(job) = pick(site, which) {
+                let stored = &site.store.jobs().find(|stored| stored.id == job).expect("picked").moving;
+                let over = if stored.state.kind().is_end() { 0 } else { 1 };
+                let after = stored.attempt.number - over - u32::from(stale && stored.attempt.number > over);
+                site.measured(job, after, bytes);
+            }
+        }
+        H::DirectoryGone(which) => {
+            if let Some(job) = pick(site, which) {
+                let _ = site.command(Command::DirectoryGone { job, tasks: 0 });
+            }
+        }
         H::Crash { before_write, effects, with_input } => {
             let input = (with_input && !site.inbox.is_empty()).then(|| site.inbox.remove(0));
             site.crash(input, !before_write, effects);
@@ -251,6 +272,11 @@ fn mend(site: &mut Site) {
     for job in held {
         let by = Actor { name: "root".into(), administrator: true };
         let _ = site.command(Command::Release { job, by });
+    }
+    // Whoever waits for room on the disk waits until somebody clears up.
+    let jobs: Vec<JobId> = site.store.jobs().map(|job| job.id).collect();
+    for job in jobs {
+        let _ = site.command(Command::DirectoryGone { job, tasks: 0 });
     }
     // Whoever waits for a quota waits until use falls out of its period. Reports may have been lost on the way; a
     // reconnect brings the truth.

@@ -6,8 +6,8 @@ mod site;
 
 use std::time::Duration;
 
-use berth_engine::{CountAt, Input, OnBreach, QuotaSettings, Refusal};
-use berth_model::{AccountKind, AccountTerms, JobSpec, Limits, StateKind, Used};
+use berth_engine::{Command, CountAt, Input, OnBreach, QuotaSettings, Refusal};
+use berth_model::{AccountKind, AccountTerms, JobId, JobSpec, Limits, StateKind, Used};
 use site::{Manner, Site, array, cpus, job};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -144,7 +144,7 @@ fn counted_at_the_end_quotas_can_be_overshot_as_in_go_docker() {
     let user = Limits { cpu_millis: Some(1000), ..Limits::default() };
     let quotas = QuotaSettings { user, count_at: CountAt::End, ..QuotaSettings::default() };
     let mut site = Site::with_nodes(&[8]);
-    site.feed(Input::Quotas(quotas));
+    site.feed(Input::Quotas(Box::new(quotas)));
     let jobs: Vec<_> = (0..3).map(|_| site.submit(job())).collect();
     site.settle_all();
     assert!(jobs.iter().all(|&job| site.state(job) == StateKind::Running), "nothing has ended yet");
@@ -273,7 +273,7 @@ fn a_job_without_an_end_that_was_there_before_the_quota_does_not_pass_it() {
     let ends = site.submit(hour());
     site.settle_all();
     let quotas = QuotaSettings { user: core_hours(9), ..QuotaSettings::default() };
-    site.feed(Input::Quotas(quotas));
+    site.feed(Input::Quotas(Box::new(quotas)));
     let name = site.back_end.running()[0].clone();
     let reports = site.back_end.finish(&name, 0, site.now);
     site.inbox.extend(reports);
@@ -304,11 +304,174 @@ fn why_a_job_waits_is_said_also_where_only_what_has_ended_counts() {
     let user = Limits { jobs: Some(1), ..Limits::default() };
     let quotas = QuotaSettings { user, count_at: CountAt::End, ..QuotaSettings::default() };
     let mut site = Site::with_nodes(&[8]);
-    site.feed(Input::Quotas(quotas));
+    site.feed(Input::Quotas(Box::new(quotas)));
     site.submit(job());
     site.run_dry(0);
     let second = site.submit(job());
     site.settle_all();
     let words = site.engine.view(second).unwrap().reasons[0].to_string();
     assert!(words.contains("it may use 1 jobs"), "{words}");
+}
+
+#[test]
+fn only_so_many_jobs_and_cpus_run_at_once_and_who_waits_starts_as_soon_as_one_ends() {
+    let user = Limits { running_jobs: Some(3), running_cpu_millis: Some(4000), ..Limits::default() };
+    let quotas = QuotaSettings { user, on_breach: OnBreach::Reject, ..QuotaSettings::default() };
+    let mut site = Site::with_quotas(64, quotas);
+    let jobs = [cpus(3), cpus(2), job(), job()].map(|spec| site.submit(spec));
+    let other = site.submit_as("bob", cpus(4));
+    site.settle_all();
+    let states = |site: &Site| jobs.map(|job| site.state(job));
+    let (waits, runs, over) = (StateKind::Pending, StateKind::Running, StateKind::Succeeded);
+    assert_eq!(states(&site), [runs, waits, runs, waits], "nobody is rejected for what is given back");
+    assert_eq!(site.state(other), runs);
+    let words = site.engine.view(jobs[1]).unwrap().reasons[0].to_string();
+    assert_eq!(words, "quota of user ada: it may have 4 CPUs at once, and 4 CPUs are in use by what runs");
+    let name = site.back_end.running()[0].clone();
+    let reports = site.back_end.finish(&name, 0, site.now);
+    site.inbox.extend(reports);
+    site.settle_all();
+    assert_eq!(states(&site), [over, runs, runs, runs], "three of four CPUs, and the third job");
+    let refused = site.try_submit(cpus(5)).unwrap_err();
+    assert_eq!(refused.to_string(), "it can use more than 4 CPUs, which is all that user ada may use");
+}
+
+#[test]
+fn an_arrays_tasks_run_as_many_at_once_as_its_user_may_even_where_only_what_has_ended_counts() {
+    let user = Limits { running_jobs: Some(2), ..Limits::default() };
+    let quotas = QuotaSettings { user, count_at: CountAt::End, ..QuotaSettings::default() };
+    let mut site = Site::with_quotas(8, quotas);
+    let array = site.submit(array("1-5"));
+    site.settle_all();
+    for _ in 0..2 {
+        assert_eq!(site.back_end.running().len(), 2);
+        let name = site.back_end.running()[0].clone();
+        let reports = site.back_end.finish(&name, 0, site.now);
+        site.inbox.extend(reports);
+        site.settle_all();
+    }
+    site.crash(None, true, 0);
+    site.settle_all();
+    assert_eq!(site.back_end.running().len(), 2, "nor more after a crash");
+    site.run_dry(0);
+    assert_eq!(site.state(array), StateKind::Succeeded);
+}
+
+#[test]
+fn a_group_bounds_the_gpus_and_the_memory_of_what_its_projects_run_at_once() {
+    let mut site = site(Limits::default());
+    let limits = Limits { running_memory_mib: Some(1024), ..Limits::default() };
+    site.set_account(AccountKind::Group, "g", Some(AccountTerms { limits, ..AccountTerms::default() }))
+        .unwrap();
+    let of_group = AccountTerms {
+        group: Some("g".into()),
+        members: ["ada".to_owned()].into(),
+        ..AccountTerms::default()
+    };
+    for project in ["p", "q"] {
+        site.set_account(AccountKind::Project, project, Some(of_group.clone())).unwrap();
+    }
+    let with_memory = |project: &str, mib: u64| {
+        let mut spec = JobSpec { project: project.into(), ..job() };
+        spec.resources.memory_bytes = mib << 20;
+        spec
+    };
+    let [first, second] = [with_memory("p", 600), with_memory("q", 600)].map(|spec| site.submit(spec));
+    site.settle_all();
+    assert_eq!((site.state(first), site.state(second)), (StateKind::Running, StateKind::Pending));
+    let words = site.engine.view(second).unwrap().reasons[0].to_string();
+    assert!(words.starts_with("quota of group g: it may have 1G of memory at once"), "{words}");
+}
+
+/// A site whose users' directories may take so much, and a job of ada's that has left so much behind.
+fn site_with_disk(on_breach: OnBreach) -> (Site, JobId) {
+    let user = Limits { disk_bytes: Some(100), ..Limits::default() };
+    let mut site = Site::with_quotas(8, QuotaSettings { user, on_breach, ..QuotaSettings::default() });
+    let first = site.submit(job());
+    site.run_dry(0);
+    assert_eq!(site.to_measure, [(first, 1)], "its directory is to be measured at its end");
+    site.measured(first, 1, 100);
+    (site, first)
+}
+
+fn disk(site: &Site, kind: AccountKind, name: &str) -> u64 {
+    site.engine.standing(kind, name).in_use.disk_bytes
+}
+
+#[test]
+fn who_has_as_much_on_the_disk_as_they_may_waits_until_a_directory_is_gone() {
+    let (mut site, first) = site_with_disk(OnBreach::Wait);
+    let second = site.submit(job());
+    let other = site.submit_as("bob", job());
+    site.settle_all();
+    assert_eq!((site.state(second), site.state(other)), (StateKind::Pending, StateKind::Running));
+    let words = site.engine.view(second).unwrap().reasons[0].to_string();
+    assert!(words.contains("100B of job directories") && words.contains("archive"), "{words}");
+    site.crash(None, true, 0);
+    site.settle_all();
+    assert_eq!(site.state(second), StateKind::Pending, "nor after a crash");
+    site.command(Command::DirectoryGone { job: first, tasks: 0 }).unwrap();
+    site.settle_all();
+    assert_eq!((site.state(second), disk(&site, AccountKind::User, "ada")), (StateKind::Running, 0));
+}
+
+#[test]
+fn where_the_site_wants_it_who_is_over_the_quota_of_disk_is_rejected() {
+    let (mut site, _) = site_with_disk(OnBreach::Reject);
+    let second = site.submit(job());
+    site.settle_all();
+    assert_eq!(site.state(second), StateKind::Rejected);
+}
+
+#[test]
+fn a_directory_counts_once_however_often_it_is_measured_and_a_late_measurement_not_at_all() {
+    let (mut site, first) = site_with_disk(OnBreach::Wait);
+    site.measured(first, 1, 40);
+    site.measured(first, 1, 40);
+    assert_eq!(disk(&site, AccountKind::User, "ada"), 40);
+    site.rerun(first).unwrap();
+    site.run_dry(0);
+    site.measured(first, 2, 60);
+    site.measured(first, 1, 50);
+    site.crash(None, true, 0);
+    assert_eq!(
+        (disk(&site, AccountKind::User, "ada"), disk(&site, AccountKind::Project, "default")),
+        (60, 60)
+    );
+}
+
+#[test]
+fn directories_of_an_array_go_together_and_those_of_a_project_follow_it_into_its_group() {
+    let (mut site, _) = site_with_disk(OnBreach::Wait);
+    site.measured(JobId(1), 1, 1);
+    let terms = |group: Option<&str>| AccountTerms {
+        group: group.map(str::to_owned),
+        members: ["ada".to_owned()].into(),
+        ..AccountTerms::default()
+    };
+    site.set_account(AccountKind::Project, "p", Some(terms(Some("g")))).unwrap();
+    let array = site.submit(JobSpec { project: "p".into(), ..array("1-3") });
+    site.run_dry(0);
+    for (task, bytes) in (1..=3).zip([5, 6, 7]) {
+        site.measured(JobId(array.0 + task), 1, bytes);
+    }
+    let seen = |site: &Site| {
+        [(AccountKind::Project, "p"), (AccountKind::Group, "g"), (AccountKind::Group, "h")]
+            .map(|(kind, name)| disk(site, kind, name))
+    };
+    assert_eq!(seen(&site), [18, 18, 0]);
+    site.set_account(AccountKind::Project, "p", Some(terms(Some("h")))).unwrap();
+    assert_eq!(seen(&site), [18, 0, 18]);
+    site.crash(None, true, 0);
+    assert_eq!((seen(&site), disk(&site, AccountKind::Member, "p/ada")), ([18, 0, 18], 18));
+    site.command(Command::DirectoryGone { job: array, tasks: 3 }).unwrap();
+    assert_eq!((seen(&site), disk(&site, AccountKind::User, "ada")), ([0, 0, 0], 1));
+}
+
+#[test]
+fn nothing_is_measured_where_nobody_is_bounded_in_what_lies_on_the_disk() {
+    let mut site = site(core_hours(3));
+    site.submit(hour());
+    site.run_dry(0);
+    assert!(site.to_measure.is_empty() && !site.engine.measures_directories());
 }

@@ -1,12 +1,10 @@
 //! What users, projects and groups of projects use, and what they may.
 
-use std::{fmt, iter::Sum, ops::AddAssign};
+use std::{fmt, iter::Sum, ops::AddAssign, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Resources;
-
-const MIB: u64 = 1 << 20;
+use crate::{InUse, MIB, Resources};
 
 /// Whose usage is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,6 +88,12 @@ impl Used {
         self.each(other, u64::saturating_sub)
     }
 
+    /// The lesser of each.
+    #[must_use]
+    pub fn least(&self, other: &Self) -> Self {
+        self.each(other, u64::min)
+    }
+
     fn each(&self, other: &Self, of: impl Fn(u64, u64) -> u64) -> Self {
         Self {
             jobs: of(self.jobs, other.jobs),
@@ -114,8 +118,8 @@ impl Sum for Used {
     }
 }
 
-/// What an account may use within the rolling period, and how much of it may wait. Whatever is left out is
-/// not bounded.
+/// What an account may use within the rolling period, what it may have at one moment, and how much of it may wait.
+/// Whatever is left out is not bounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -140,6 +144,21 @@ pub struct Limits {
     /// Jobs and tasks that wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<u64>,
+    /// Jobs and tasks that run at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running_jobs: Option<u64>,
+    /// CPUs of what runs at once, in milli-cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running_cpu_millis: Option<u64>,
+    /// Memory of what runs at once, in mebibytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running_memory_mib: Option<u64>,
+    /// GPUs of what runs at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running_gpus: Option<u64>,
+    /// What job directories may take before no further job starts, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
 }
 
 impl Limits {
@@ -154,13 +173,18 @@ impl Limits {
             memory_mib: self.memory_mib.or(usual.memory_mib),
             jobs: self.jobs.or(usual.jobs),
             pending: self.pending.or(usual.pending),
+            running_jobs: self.running_jobs.or(usual.running_jobs),
+            running_cpu_millis: self.running_cpu_millis.or(usual.running_cpu_millis),
+            running_memory_mib: self.running_memory_mib.or(usual.running_memory_mib),
+            running_gpus: self.running_gpus.or(usual.running_gpus),
+            disk_bytes: self.disk_bytes.or(usual.disk_bytes),
         }
     }
 
-    /// Whether what runs is bounded at all.
+    /// Whether what starts is bounded at all.
     #[must_use]
-    pub fn bounds_use(&self) -> bool {
-        self.bounds_time() || self.cpu_millis.is_some() || self.memory_mib.is_some() || self.jobs.is_some()
+    pub fn bounds_starts(&self) -> bool {
+        *self != Self { pending: self.pending, ..Self::default() }
     }
 
     /// Whether any bound needs to know how long a job may run.
@@ -169,20 +193,26 @@ impl Limits {
         self.wall_ms.is_some() || self.cpu_ms.is_some() || self.memory_mib_ms.is_some()
     }
 
-    /// The first bound that this much use would pass.
+    /// The first bound that this much would pass. What lies on the disk passes its bound when it has come to it,
+    /// since nobody knows what a job will write.
     #[must_use]
-    pub fn passed_by(&self, used: &Used) -> Option<Bound> {
+    pub fn passed_by(&self, used: &Used, in_use: &InUse) -> Option<Bound> {
         let over = |limit: Option<u64>, used: u64| limit.filter(|&limit| used > limit);
         [
-            (Measure::WallTime, self.wall_ms, used.wall_ms),
-            (Measure::CpuTime, self.cpu_ms, used.cpu_ms),
-            (Measure::MemoryTime, self.memory_mib_ms, used.memory_mib_ms),
-            (Measure::Cpus, self.cpu_millis, used.cpu_millis),
-            (Measure::Memory, self.memory_mib, used.memory_mib),
-            (Measure::Jobs, self.jobs, used.jobs),
+            (Measure::WallTime, over(self.wall_ms, used.wall_ms)),
+            (Measure::CpuTime, over(self.cpu_ms, used.cpu_ms)),
+            (Measure::MemoryTime, over(self.memory_mib_ms, used.memory_mib_ms)),
+            (Measure::Cpus, over(self.cpu_millis, used.cpu_millis)),
+            (Measure::Memory, over(self.memory_mib, used.memory_mib)),
+            (Measure::Jobs, over(self.jobs, used.jobs)),
+            (Measure::RunningJobs, over(self.running_jobs, in_use.jobs)),
+            (Measure::RunningCpus, over(self.running_cpu_millis, in_use.cpu_millis)),
+            (Measure::RunningMemory, over(self.running_memory_mib, in_use.memory_mib)),
+            (Measure::RunningGpus, over(self.running_gpus, in_use.gpus)),
+            (Measure::Disk, self.disk_bytes.filter(|&limit| in_use.disk_bytes >= limit)),
         ]
         .into_iter()
-        .find_map(|(measure, limit, used)| Some(Bound { measure, limit: over(limit, used)? }))
+        .find_map(|(measure, limit)| Some(Bound { measure, limit: limit? }))
     }
 }
 
@@ -202,6 +232,24 @@ pub enum Measure {
     Memory,
     /// Executions.
     Jobs,
+    /// Jobs that run at once.
+    RunningJobs,
+    /// CPUs of what runs at once.
+    RunningCpus,
+    /// Memory of what runs at once.
+    RunningMemory,
+    /// GPUs of what runs at once.
+    RunningGpus,
+    /// What job directories take.
+    Disk,
+}
+
+impl Measure {
+    /// Whether what counts is given back when a job ends, so that it is worth waiting for.
+    #[must_use]
+    pub fn is_of_what_runs(self) -> bool {
+        matches!(self, Self::RunningJobs | Self::RunningCpus | Self::RunningMemory | Self::RunningGpus)
+    }
 }
 
 /// A bound that stands in the way.
@@ -209,14 +257,14 @@ pub enum Measure {
 pub struct Bound {
     /// Of what.
     pub measure: Measure,
-    /// How much: milliseconds, core-milliseconds, mebibyte-milliseconds, milli-cores, mebibytes, or a number.
+    /// How much: milliseconds, core-milliseconds, mebibyte-milliseconds, milli-cores, mebibytes, bytes, or a number.
     pub limit: u64,
 }
 
 impl Bound {
     /// How much of what it measures.
     #[must_use]
-    pub fn of(&self, used: &Used) -> u64 {
+    pub fn of(&self, used: &Used, in_use: &InUse) -> u64 {
         match self.measure {
             Measure::WallTime => used.wall_ms,
             Measure::CpuTime => used.cpu_ms,
@@ -224,6 +272,11 @@ impl Bound {
             Measure::Cpus => used.cpu_millis,
             Measure::Memory => used.memory_mib,
             Measure::Jobs => used.jobs,
+            Measure::RunningJobs => in_use.jobs,
+            Measure::RunningCpus => in_use.cpu_millis,
+            Measure::RunningMemory => in_use.memory_mib,
+            Measure::RunningGpus => in_use.gpus,
+            Measure::Disk => in_use.disk_bytes,
         }
     }
 
@@ -235,11 +288,38 @@ impl Bound {
             Measure::WallTime => format!("{} h of running", hours(amount as f64)),
             Measure::CpuTime => format!("{} core-hours", hours(amount as f64)),
             Measure::MemoryTime => format!("{} GiB-hours", hours(amount as f64 / 1024.0)),
-            Measure::Cpus => format!("{} CPUs", amount.div_ceil(1000)),
-            Measure::Memory => format!("{} of memory", crate::format_bytes(amount.saturating_mul(MIB))),
-            Measure::Jobs => format!("{amount} jobs"),
+            Measure::Cpus | Measure::RunningCpus => format!("{} CPUs", cpus(amount)),
+            Measure::Memory | Measure::RunningMemory => {
+                format!("{} of memory", crate::format_bytes(amount.saturating_mul(MIB)))
+            }
+            Measure::Jobs | Measure::RunningJobs => format!("{amount} jobs"),
+            Measure::RunningGpus => format!("{amount} GPUs"),
+            Measure::Disk => format!("{} of job directories", crate::format_disk(amount)),
         }
     }
+
+    /// Where an account stands with it, for whoever has to wait. `period` is the one that use counts within.
+    #[must_use]
+    pub fn standing(&self, counted: u64, period: Duration) -> String {
+        let counted = self.amount(counted);
+        match self.measure {
+            Measure::Disk => format!(
+                "it may have {self} when a job starts, and has {counted}; archive jobs that are over, and it has less"
+            ),
+            measure if measure.is_of_what_runs() => {
+                format!("it may have {self} at once, and {counted} are in use by what runs")
+            }
+            _ => format!(
+                "it may use {self} in {}, of which {counted} are used or kept for what runs",
+                crate::format_duration(period)
+            ),
+        }
+    }
+}
+
+fn cpus(millis: u64) -> String {
+    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 impl fmt::Display for Bound {
@@ -267,10 +347,38 @@ mod tests {
     fn a_bound_is_passed_by_more_than_it_only() {
         let limits = Limits { cpu_ms: Some(5000), jobs: Some(7), ..Limits::default() };
         let used = Used::of(&NEEDS, 2000);
-        assert_eq!(limits.passed_by(&used), None);
-        let bound = limits.passed_by(&used.plus(&used)).unwrap();
+        let nothing = InUse::default();
+        assert_eq!(limits.passed_by(&used, &nothing), None);
+        let bound = limits.passed_by(&used.plus(&used), &nothing).unwrap();
         assert_eq!((bound.measure, bound.limit), (Measure::CpuTime, 5000));
         let own = Limits { cpu_ms: Some(1), ..Limits::default() };
         assert_eq!(own.or(&limits), Limits { cpu_ms: Some(1), jobs: Some(7), ..Limits::default() });
+    }
+    #[test]
+    fn what_runs_passes_a_bound_by_more_than_it_and_what_lies_on_the_disk_by_coming_to_it() {
+        let bounds = Limits { running_gpus: Some(2), disk_bytes: Some(100), ..Limits::default() };
+        let gpus = |gpus| InUse::by(&Resources { gpus, ..NEEDS });
+        let passed = |in_use| bounds.passed_by(&Used::default(), &in_use).map(|bound| bound.measure);
+        assert_eq!((passed(gpus(2)), passed(gpus(3))), (None, Some(Measure::RunningGpus)));
+        assert_eq!((passed(InUse::disk(99)), passed(InUse::disk(100))), (None, Some(Measure::Disk)));
+        assert!(bounds.bounds_starts() && !bounds.bounds_time());
+        assert!(!Limits { pending: Some(1), ..Limits::default() }.bounds_starts());
+    }
+
+    #[test]
+    fn where_an_account_stands_is_said() {
+        let said =
+            |measure, limit, counted| Bound { measure, limit }.standing(counted, Duration::from_secs(86_400));
+        assert_eq!(
+            said(Measure::Jobs, 3, 2),
+            "it may use 3 jobs in 1d, of which 2 jobs are used or kept for what runs"
+        );
+        assert_eq!(
+            said(Measure::RunningCpus, 2500, 2000),
+            "it may have 2.5 CPUs at once, and 2 CPUs are in use by what runs"
+        );
+        assert!(said(Measure::Disk, 10_000_000_000, 10_200_000_000).starts_with(
+            "it may have 10GB of job directories when a job starts, and has 10.2GB of job directories"
+        ));
     }
 }

@@ -6,6 +6,7 @@ mod array;
 mod end;
 mod history;
 mod ids;
+mod in_use;
 mod notice;
 mod reason;
 mod resources;
@@ -18,11 +19,15 @@ mod units;
 mod user;
 pub mod view;
 
+/// Bytes in a mebibyte.
+pub(crate) const MIB: u64 = 1 << 20;
+
 pub use account::{AccountKind, Bound, Limits, Measure, Used};
 pub use array::{ArrayRange, ArrayRangeError};
 pub use end::{End, Exit, FailCause, StopCause};
 pub use history::{EventKind, JobEventRecord};
 pub use ids::{Attempt, AttemptName, AttemptNameError, JobId, JobRef, JobRefError};
+pub use in_use::InUse;
 pub use notice::{JobNotices, MailTo, NoticeChoice, Occasion, OccasionError};
 pub use reason::WaitReason;
 pub use resources::{NodeName, Resources};
@@ -31,5 +36,8 @@ pub use state::{Hold, Holds, JobEvent, JobState, StateKind, Step};
 pub use submission::{Grant, Mount, NetworkAttachment, Submission};
 pub use terms::{AccountTerms, TermsError};
 pub use time::UtcMs;
-pub use units::{UnitError, format_bytes, format_duration, parse_bytes, parse_cpus, parse_duration};
+pub use units::{
+    UnitError, format_bytes, format_disk, format_duration, parse_bytes, parse_cpus, parse_disk,
+    parse_duration, type_disk,
+};
 pub use user::{Identity, Role};

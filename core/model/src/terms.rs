@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountKind, Bound, Limits, Measure, parse_bytes, parse_cpus, parse_duration};
+use crate::{
+    AccountKind, Bound, Limits, Measure, parse_bytes, parse_cpus, parse_disk, parse_duration, type_disk,
+};
 
 /// The priority of whoever nobody has set one for.
 const USUAL_PRIORITY: u8 = 50;
@@ -190,8 +192,20 @@ fn check_name(name: &str) -> Result<(), TermsError> {
 
 impl Limits {
     /// The bounds by their names, as berth.toml and `berth quota` have them.
-    pub const KEYS: [&'static str; 7] =
-        ["wall-time", "cpu-time", "memory-time", "cpus", "memory", "jobs", "pending"];
+    pub const KEYS: [&'static str; 12] = [
+        "wall-time",
+        "cpu-time",
+        "memory-time",
+        "cpus",
+        "memory",
+        "jobs",
+        "pending",
+        "running-jobs",
+        "running-cpus",
+        "running-memory",
+        "running-gpus",
+        "disk",
+    ];
 
     /// Whether nothing is bounded.
     #[must_use]
@@ -217,6 +231,12 @@ impl Limits {
             Ok(number) if number > 0 => Ok(number),
             _ => Err(wrong("a whole number above 0 is needed".into())),
         };
+        let cpus = || parse_cpus(text).map_err(|error| wrong(error.to_string()));
+        let memory = || parse_bytes(text).map(|bytes| bytes >> 20).map_err(|error| wrong(error.to_string()));
+        let disk = || match parse_disk(text) {
+            Ok(0) => Err(wrong("more than nothing is needed".into())),
+            read => read.map_err(|error| wrong(error.to_string())),
+        };
         macro_rules! put {
             ($field:ident, $value:expr) => {
                 self.$field = if is_none { None } else { Some($value?) }
@@ -226,13 +246,15 @@ impl Limits {
             "wall-time" => put!(wall_ms, span()),
             "cpu-time" => put!(cpu_ms, span()),
             "memory-time" => put!(memory_mib_ms, span().map(|millis| millis.saturating_mul(1024))),
-            "cpus" => put!(cpu_millis, parse_cpus(text).map_err(|error| wrong(error.to_string()))),
-            "memory" => put!(
-                memory_mib,
-                parse_bytes(text).map(|bytes| bytes >> 20).map_err(|error| wrong(error.to_string()))
-            ),
+            "cpus" => put!(cpu_millis, cpus()),
+            "memory" => put!(memory_mib, memory()),
             "jobs" => put!(jobs, number()),
             "pending" => put!(pending, number()),
+            "running-jobs" => put!(running_jobs, number()),
+            "running-cpus" => put!(running_cpu_millis, cpus()),
+            "running-memory" => put!(running_memory_mib, memory()),
+            "running-gpus" => put!(running_gpus, number()),
+            "disk" => put!(disk_bytes, disk()),
             _ => return Err(TermsError::NoSuchBound(key.to_owned())),
         }
         Ok(())
@@ -242,7 +264,8 @@ impl Limits {
     #[must_use]
     pub fn told(&self) -> Vec<(&'static str, String)> {
         let amount = |measure, limit: Option<u64>| limit.map(|limit| Bound { measure, limit }.to_string());
-        let [wall, cpu, memory_time, cpus, memory, jobs, pending] = Self::KEYS;
+        let [wall, cpu, memory_time, cpus, memory, jobs, pending, running @ .., disk] = Self::KEYS;
+        let [running_jobs, running_cpus, running_memory, running_gpus] = running;
         [
             (wall, amount(Measure::WallTime, self.wall_ms)),
             (cpu, amount(Measure::CpuTime, self.cpu_ms)),
@@ -251,6 +274,11 @@ impl Limits {
             (memory, amount(Measure::Memory, self.memory_mib)),
             (jobs, amount(Measure::Jobs, self.jobs)),
             (pending, amount(Measure::Jobs, self.pending)),
+            (running_jobs, amount(Measure::RunningJobs, self.running_jobs)),
+            (running_cpus, amount(Measure::RunningCpus, self.running_cpu_millis)),
+            (running_memory, amount(Measure::RunningMemory, self.running_memory_mib)),
+            (running_gpus, amount(Measure::RunningGpus, self.running_gpus)),
+            (disk, amount(Measure::Disk, self.disk_bytes)),
         ]
         .into_iter()
         .filter_map(|(key, amount)| Some((key, amount?)))
@@ -274,15 +302,22 @@ impl Limits {
             0 => format!("{}G", mib / 1024),
             _ => format!("{mib}M"),
         };
-        let [wall, cpu, memory_time, cpu_count, memory_size, jobs, pending] = Self::KEYS;
+        let number = |number: u64| number.to_string();
+        let [wall, cpu, memory_time, cpu_count, memory_size, jobs, pending, running @ .., disk] = Self::KEYS;
+        let [running_jobs, running_cpus, running_memory, running_gpus] = running;
         [
             (wall, self.wall_ms.map(span)),
             (cpu, self.cpu_ms.map(span)),
             (memory_time, self.memory_mib_ms.map(|amount| span(amount / 1024))),
             (cpu_count, self.cpu_millis.map(cpus)),
             (memory_size, self.memory_mib.map(memory)),
-            (jobs, self.jobs.map(|jobs| jobs.to_string())),
-            (pending, self.pending.map(|pending| pending.to_string())),
+            (jobs, self.jobs.map(number)),
+            (pending, self.pending.map(number)),
+            (running_jobs, self.running_jobs.map(number)),
+            (running_cpus, self.running_cpu_millis.map(cpus)),
+            (running_memory, self.running_memory_mib.map(memory)),
+            (running_gpus, self.running_gpus.map(number)),
+            (disk, self.disk_bytes.map(type_disk)),
         ]
         .into_iter()
         .filter_map(|(key, text)| Some((key, text?)))
@@ -311,7 +346,8 @@ mod tests {
     #[test]
     fn bounds_are_set_as_people_write_them() {
         let mut limits = Limits::default();
-        for (key, text) in Limits::KEYS.into_iter().zip(["2h", "1d", "30m", "4", "16G", "100", "7"]) {
+        let texts = ["2h", "1d", "30m", "4", "16G", "100", "7", "5", "2.5", "8G", "1", "50g"];
+        for (key, text) in Limits::KEYS.into_iter().zip(texts) {
             limits.set(key, text).unwrap();
         }
         let all = Limits {
@@ -322,16 +358,22 @@ mod tests {
             memory_mib: Some(16 << 10),
             jobs: Some(100),
             pending: Some(7),
+            running_jobs: Some(5),
+            running_cpu_millis: Some(2500),
+            running_memory_mib: Some(8 << 10),
+            running_gpus: Some(1),
+            disk_bytes: Some(50_000_000_000),
         };
         assert_eq!(limits, all);
         let typed: Vec<String> = limits.typed().into_iter().map(|(_, text)| text).collect();
-        assert_eq!(typed, ["2h", "24h", "30m", "4", "16G", "100", "7"]);
+        assert_eq!(typed, ["2h", "24h", "30m", "4", "16G", "100", "7", "5", "2500m", "8G", "1", "50g"]);
         let told: Vec<String> =
             limits.told().into_iter().map(|(key, amount)| format!("{key}: {amount}")).collect();
         assert_eq!(
             told.join(", "),
             "wall-time: 2.00 h of running, cpu-time: 24.00 core-hours, memory-time: 0.50 GiB-hours, cpus: 4 CPUs, \
-             memory: 16G of memory, jobs: 100 jobs, pending: 7 jobs"
+             memory: 16G of memory, jobs: 100 jobs, pending: 7 jobs, running-jobs: 5 jobs, running-cpus: 2.5 CPUs, \
+             running-memory: 8G of memory, running-gpus: 1 GPUs, disk: 50GB of job directories"
         );
         for key in Limits::KEYS {
             limits.set(key, "none").unwrap();
@@ -342,9 +384,11 @@ mod tests {
     #[test]
     fn what_is_no_bound_is_refused_with_the_reason() {
         let refused = |key, text| Limits::default().set(key, text).unwrap_err().to_string();
-        assert!(refused("disk", "1G").starts_with("\"disk\" is no bound; the bounds are wall-time, "));
+        assert!(refused("disc", "1G").starts_with("\"disc\" is no bound; the bounds are wall-time, "));
         assert_eq!(refused("jobs", "0"), "jobs = \"0\": a whole number above 0 is needed");
         assert_eq!(refused("cpu-time", "1ms"), "cpu-time = \"1ms\": at least a second");
+        assert_eq!(refused("disk", "0"), "disk = \"0\": more than nothing is needed");
+        assert!(refused("disk", "10x").starts_with("disk = \"10x\": "));
         assert!(refused("cpu-time", "soon").starts_with("cpu-time = \"soon\": "));
     }
 

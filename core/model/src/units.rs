@@ -13,6 +13,14 @@ pub enum UnitError {
         /// What was given.
         text: String,
     },
+    /// Not a size on a disk.
+    #[error(
+        "{text:?} is not a size on a disk; write bytes, or a number with k, m, g, t (1000 each) or Ki, Mi, Gi, Ti (1024 each)"
+    )]
+    Disk {
+        /// What was given.
+        text: String,
+    },
     /// Not a number of CPUs.
     #[error("{text:?} is not a number of CPUs; write 2, 0.5 or 500m")]
     Cpus {
@@ -63,6 +71,29 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
         _ => return Err(wrong()),
     };
     let value = u128::from(thousandths(number).ok_or_else(wrong)?) * u128::from(unit_bytes) / 1000;
+    u64::try_from(value).map_err(|_| wrong())
+}
+
+/// Reads what may lie on a disk, in bytes: a letter stands for a power of 1000 there, as disks are sold and as GO-Docker
+/// has it: `10g`, `1.5T`, `500m`; and `10Gi` for powers of 1024.
+///
+/// # Errors
+/// When the text is not such a size or does not fit 64 bits.
+pub fn parse_disk(text: &str) -> Result<u64, UnitError> {
+    let wrong = || UnitError::Disk { text: text.to_owned() };
+    let (number, unit) = split_unit(text.trim());
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let unit = unit.strip_suffix('b').unwrap_or(&unit);
+    let (letter, base) = unit.strip_suffix('i').map_or((unit, 1000), |letter| (letter, 1024));
+    let power = match (letter, base) {
+        ("", 1000) => 0,
+        ("k", _) => 1,
+        ("m", _) => 2,
+        ("g", _) => 3,
+        ("t", _) => 4,
+        _ => return Err(wrong()),
+    };
+    let value = u128::from(thousandths(number).ok_or_else(wrong)?) * u128::pow(base, power) / 1000;
     u64::try_from(value).map_err(|_| wrong())
 }
 
@@ -150,6 +181,36 @@ pub fn format_bytes(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
+/// Writes what lies on a disk as people read it, in powers of 1000 with at most one decimal: `1.5GB`.
+#[must_use]
+pub fn format_disk(bytes: u64) -> String {
+    let units = [("TB", 1_000_000_000_000_u64), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)];
+    let Some((unit, size)) = units.into_iter().find(|&(_, size)| bytes >= size) else {
+        return format!("{bytes}B");
+    };
+    match (bytes / size, bytes % size / (size / 10)) {
+        (whole, 0) => format!("{whole}{unit}"),
+        (whole, tenth) => format!("{whole}.{tenth}{unit}"),
+    }
+}
+
+/// Writes a size as [`parse_disk`] reads it, to the byte.
+#[must_use]
+pub fn type_disk(bytes: u64) -> String {
+    let units = [
+        ("t", 1_000_000_000_000),
+        ("Ti", 1 << 40),
+        ("g", 1_000_000_000),
+        ("Gi", 1 << 30),
+        ("m", 1_000_000),
+        ("Mi", 1 << 20),
+        ("k", 1000),
+        ("Ki", 1 << 10),
+    ];
+    let unit = units.into_iter().find(|&(_, size)| bytes > 0 && bytes.is_multiple_of(size));
+    unit.map_or_else(|| bytes.to_string(), |(unit, size): (_, u64)| format!("{}{unit}", bytes / size))
+}
+
 /// Writes a duration with its two largest units: `2d4h`, `1h30m`, `45s`, `0.250s`.
 #[must_use]
 pub fn format_duration(span: Duration) -> String {
@@ -190,6 +251,30 @@ mod tests {
         for wrong in ["", "G", "4X", "-1", "1.2345G", "1.", ".5G", "99999999999T", "1 2", "0x10"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn sizes_on_a_disk_are_read_in_powers_of_1000_and_written_back_to_the_byte() {
+        for (text, bytes, back) in [
+            ("0", 0, "0"),
+            ("4096", 4096, "4Ki"),
+            ("10k", 10_000, "10k"),
+            ("10K", 10_000, "10k"),
+            ("1.5g", 1_500_000_000, "1500m"),
+            ("2T", 2_000_000_000_000, "2t"),
+            ("2TB", 2_000_000_000_000, "2t"),
+            ("3Gi", 3 << 30, "3Gi"),
+            ("3GiB", 3 << 30, "3Gi"),
+            ("1000000007", 1_000_000_007, "1000000007"),
+        ] {
+            assert_eq!(parse_disk(text), Ok(bytes), "{text}");
+            assert_eq!((type_disk(bytes).as_str(), parse_disk(&type_disk(bytes))), (back, Ok(bytes)));
+        }
+        for wrong in ["", "g", "10x", "10i", "10gg", "10gii", "-1", "1e3", "99999999999t", "5p"] {
+            assert!(parse_disk(wrong).is_err(), "{wrong}");
+        }
+        let written: Vec<String> = [0, 999, 1000, 1_550_000_000, u64::MAX].map(format_disk).into();
+        assert_eq!(written, ["0B", "999B", "1KB", "1.5GB", "18446744TB"]);
     }
 
     #[test]

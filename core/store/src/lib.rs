@@ -21,7 +21,7 @@ pub use notices::{NoticeCount, NoticeFate, OwedNotice};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use types::{
     Batch, Committed, EachRow, Extra, JobDetail, JobRow, ListQuery, NewToken, SharedBatch, StoredEvent,
-    StoredToken, TaskQuery, Tasks, TokenScope, UsageBy, UsageRow,
+    StoredToken, TaskQuery, Tasks, TokenScope, Unmeasured, UsageBy, UsageRow,
 };
 
 /// Durable state of one cluster.
@@ -188,6 +188,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     async fn choose_notices(&self, owner: &str, choice: Option<NoticeChoice>) -> Result<(), StoreError>;
+
+    /// Jobs and tasks with numbers above this one that have ended and whose directory was not measured since, by
+    /// their numbers, `limit` at most. Those that were archived have none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn unmeasured(&self, after: JobId, limit: u64) -> Result<Vec<Unmeasured>, StoreError>;
 
     /// Stores a token and gives its number.
     ///

@@ -174,6 +174,21 @@ pub struct Tasks {
     pub rows: Vec<JobRow>,
 }
 
+/// A job or task whose directory is to be measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmeasured {
+    /// Its number.
+    pub job: JobId,
+    /// The array and the index in it, for a task.
+    pub task: Option<(JobId, u64)>,
+    /// Its owner's login name.
+    pub owner: String,
+    /// Its project.
+    pub project: String,
+    /// The number of its last execution.
+    pub after: u32,
+}
+
 /// Whose usage to add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageBy {

@@ -48,6 +48,19 @@ impl Directories {
 
     /// What a job's directory takes; `None` when it cannot be opened, or there is no answer in time.
     pub async fn measure(&self, whose: Whose) -> Option<DirectorySize> {
+        self.look(whose).await?.ok()
+    }
+
+    /// The same in bytes, as far as it could be looked through; one that is not there takes none.
+    pub async fn bytes(&self, whose: Whose) -> Option<u64> {
+        match self.look(whose).await? {
+            Ok(size) => Some(size.bytes),
+            Err(Errno::NOENT) => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    async fn look(&self, whose: Whose) -> Option<rustix::io::Result<DirectorySize>> {
         let path = places::directory(&self.jobs, whose);
         let turns = Arc::clone(&self.turns);
         let measured = async move {
@@ -56,7 +69,7 @@ impl Directories {
                 let _turn = turn;
                 measure(&path, BOUNDS)
             });
-            measured.await.ok()?.ok()
+            measured.await.ok()
         };
         tokio::time::timeout(PATIENCE, measured).await.ok()?
     }

@@ -34,7 +34,7 @@ pub enum Message {
         words: String,
     },
     /// The site has changed what it sets about quotas.
-    Quotas(QuotaSettings),
+    Quotas(Box<QuotaSettings>),
     /// Wants to see the engine.
     Look(Box<dyn FnOnce(&Engine) + Send>),
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod attachments;
 mod directories;
+mod disk;
 mod effects;
 mod feed;
 mod gate;
@@ -117,6 +118,15 @@ impl Daemon {
             directories: Directories::new(&config.jobs.directory),
         };
         watch::start(&policies, &Arc::new(sight), &stopped);
+        let (bounded, is_bounded) = tokio_watch::channel(false);
+        let (unmeasured, to_measure) = mpsc::unbounded_channel();
+        let keeper = disk::Keeper {
+            store: Arc::clone(&store),
+            inbox: inbox.clone(),
+            config: live.clone(),
+            directories: Directories::new(&config.jobs.directory),
+        };
+        disk::start(keeper, is_bounded, to_measure, stopped.clone());
         let turn = Turn {
             engine,
             store: Arc::clone(&store),
@@ -138,6 +148,9 @@ impl Daemon {
             held: Vec::new(),
             held_until: None,
             forgotten: BTreeMap::new(),
+            measures: bounded,
+            to_measure: Vec::new(),
+            unmeasured,
             last_ends: [None; 2],
         };
         let turning = tokio::spawn(turn.run(messages, host_events, stopped));
@@ -166,7 +179,7 @@ impl Daemon {
     /// Has the loop hold to what the configuration says now. False when it has ended.
     pub async fn apply_quotas(&self) -> bool {
         let quotas = settings::quotas(&self.config.now().quotas);
-        self.inbox.tell(message::Message::Quotas(quotas)).await
+        self.inbox.tell(message::Message::Quotas(Box::new(quotas))).await
     }
 
     /// Ends the loop between two turns. Jobs go on.

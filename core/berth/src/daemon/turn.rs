@@ -10,7 +10,7 @@ use berth_engine::{Abilities, Answer, Change, Effect, Engine, Input, Outcome, To
 use berth_executor_host::{HostEvent, Registry};
 use berth_model::{AttemptName, UtcMs};
 use berth_policy_host::SchedulerEvent;
-use berth_store::{Batch, Store, StoreError};
+use berth_store::{Batch, Store, StoreError, Unmeasured};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -71,6 +71,12 @@ pub struct Turn {
     pub(super) held_until: Option<Instant>,
     /// What executors may forget once the held changes are durable.
     pub(super) forgotten: BTreeMap<String, Vec<AttemptName>>,
+    /// Whether directories are measured.
+    pub(super) measures: watch::Sender<bool>,
+    /// Jobs whose directory is to be measured once the held changes are durable.
+    pub(super) to_measure: Vec<Unmeasured>,
+    /// To those who measure.
+    pub(super) unmeasured: mpsc::UnboundedSender<Unmeasured>,
     /// When the last two jobs ended, the later one first.
     pub(super) last_ends: [Option<Instant>; 2],
 }
@@ -161,6 +167,8 @@ impl Turn {
             outcome.wake_at = second.wake_at;
             self.ask_for_plan(&mut outcome);
         }
+        let measures = self.engine.measures_directories();
+        self.measures.send_if_modified(|now| std::mem::replace(now, measures) != measures);
         let Outcome { changes, effects, wake_at } = outcome;
         let mut at_once = Vec::new();
         for effect in effects {
@@ -168,10 +176,13 @@ impl Turn {
                 Effect::Forget { executor, attempts } => {
                     self.forgotten.entry(executor).or_default().extend(attempts);
                 }
+                Effect::Measure { job, task, owner, project, after } => {
+                    self.to_measure.push(Unmeasured { job, task, owner, project, after });
+                }
                 effect => at_once.push(effect),
             }
         }
-        if !changes.is_empty() || !self.forgotten.is_empty() {
+        if !changes.is_empty() || !self.forgotten.is_empty() || !self.to_measure.is_empty() {
             self.hold();
             self.remember(&changes);
             self.held.extend(changes);
@@ -245,6 +256,10 @@ impl Turn {
         if !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
             self.write(Batch::from(held)).await;
+        }
+        for job in self.to_measure.drain(..) {
+            // Whoever measures is on its way out when it no longer listens.
+            let _ = self.unmeasured.send(job);
         }
         for (executor, attempts) in std::mem::take(&mut self.forgotten) {
             if let Some(executor) = self.registry.get(&executor) {
@@ -363,7 +378,7 @@ impl Turn {
                 }
             }
             // Held until the ends are durable.
-            Effect::Forget { .. } => {}
+            Effect::Forget { .. } | Effect::Measure { .. } => {}
         }
     }
 }

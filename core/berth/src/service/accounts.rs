@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use berth_api::{AccountRow, AccountSettings, AccountUse, ActRow, ErrorBody, ErrorCode, Problem, SetAccount};
+use berth_api::{
+    AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, ErrorBody, ErrorCode, Problem,
+    SetAccount,
+};
 use berth_engine::{Command, DEFAULT_PROJECT, Faded, Standing};
-use berth_model::{AccountKind, AccountTerms, EventKind, JobId, Limits, Used};
+use berth_model::{AccountKind, AccountTerms, EventKind, InUse, JobId, Limits, Used};
 use berth_server::{Caller, Scope};
 
 use super::{Service, access, failures};
@@ -102,7 +105,8 @@ impl Service {
     }
 
     fn account_row(&self, standing: Standing) -> AccountRow {
-        let Standing { kind, name, version, terms, limits, used, reserved, faded, pending } = standing;
+        let Standing { kind, name, version, terms, limits, used, reserved, in_use, faded, pending } =
+            standing;
         let period = self.daemon.config.now().quotas.period;
         AccountRow {
             kind: kind.to_string(),
@@ -113,6 +117,8 @@ impl Service {
             period_ms: u64::try_from(period.as_millis()).unwrap_or(u64::MAX),
             used: amount(&used),
             kept: amount(&reserved),
+            running: running(&in_use),
+            disk_bytes: in_use.disk_bytes,
             faded: faded_amount(&faded),
             waits: pending,
         }
@@ -192,6 +198,11 @@ fn amount(used: &Used) -> AccountUse {
         cpu_ms: used.cpu_ms as f64,
         memory_mib_ms: used.memory_mib_ms as f64,
     }
+}
+
+fn running(in_use: &InUse) -> AccountRunning {
+    let InUse { jobs, cpu_millis, memory_mib, gpus, disk_bytes: _ } = *in_use;
+    AccountRunning { jobs, cpu_millis, memory_bytes: memory_mib.saturating_mul(1 << 20), gpus }
 }
 
 fn faded_amount(faded: &Faded) -> AccountUse {

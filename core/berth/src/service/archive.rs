@@ -10,7 +10,7 @@ use std::{
 
 use berth_api::{ErrorBody, ErrorCode};
 use berth_config::Archive;
-use berth_engine::{Change, LiveJob};
+use berth_engine::{Change, Command, LiveJob};
 use berth_model::{EventKind, JobEventRecord, JobId, UtcMs};
 use berth_store::{Batch, Extra, TaskQuery};
 
@@ -89,6 +89,7 @@ impl Service {
         }
         let _occupied = self.busy.occupy(found.id, false)?;
         if let Some(at) = self.daemon.store.archived(found.id).await.map_err(failures::store)? {
+            self.directory_gone(found).await;
             return Ok(Some(format!("it has been archived already, on {at}")));
         }
         // It may have run again since it was looked at; from here on it cannot.
@@ -109,6 +110,7 @@ impl Service {
         let batch =
             Batch { changes: vec![Change::Event(event)], extras: vec![Extra::Archived { id: found.id, at }] };
         self.daemon.store.commit(Arc::new(batch)).await.map_err(failures::store)?;
+        self.directory_gone(found).await;
         let place = self.pack_of(found.id);
         tokio::task::spawn_blocking(move || place.settled()).await.map_err(|_| failures::stopping())?;
         Ok(None)
@@ -159,6 +161,16 @@ impl Service {
     /// Where the pack of a job or array is, if there is one.
     pub(super) fn pack_of(&self, job: JobId) -> Place {
         Place::new(&self.daemon.config.now().jobs.archive_directory, job)
+    }
+
+    /// What the directory took is given back to whom it counted for. The store knows already that it is gone: where
+    /// this is not heard, it is so after the next start, or when it is asked for once more.
+    async fn directory_gone(&self, found: &LiveJob) {
+        let tasks = found.array.map_or(0, |range| range.tasks());
+        let command = Command::DirectoryGone { job: found.id, tasks };
+        if let Err(error) = self.daemon.inbox.command(command).await {
+            tracing::warn!(job = found.id.0, error = %error, "a directory that is gone still counts");
+        }
     }
 
     /// A task that runs again after its array is over has its directory in the array's.

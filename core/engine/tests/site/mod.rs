@@ -17,8 +17,8 @@ use std::{
 };
 
 use berth_engine::{
-    Abilities, Answer, Command as Order, Effect, Engine, Input, NodeInfo, Outcome, QuotaSettings, Refusal,
-    Settings, StartAnswer, Token,
+    Abilities, Answer, Command as Order, Effect, Engine, Input, Measured, NodeInfo, Outcome, QuotaSettings,
+    Refusal, Settings, StartAnswer, Token,
 };
 use berth_model::{
     AccountKind, AccountTerms, Attempt, AttemptName, Command, Dependency, Grant, Identity, JobId, JobSpec,
@@ -55,6 +55,8 @@ pub struct Site {
     asked: u32,
     /// Those that were let start and of which no release was heard.
     pub let_in: BTreeSet<JobId>,
+    /// Directories that the engine wants measured: after which execution.
+    pub to_measure: Vec<(JobId, u32)>,
     /// Whether limits are only ever set before anything is used.
     pub limits_are_old: bool,
     nodes: Vec<NodeInfo>,
@@ -90,7 +92,7 @@ impl Site {
     pub fn set_quotas(&mut self, quotas: QuotaSettings) {
         self.limits_are_old = true;
         self.quotas = quotas.clone();
-        self.feed(Input::Quotas(quotas));
+        self.feed(Input::Quotas(Box::new(quotas)));
     }
 
     /// Has somebody asked before jobs start who says no every now and then.
@@ -135,6 +137,7 @@ impl Site {
             asks: false,
             asked: 0,
             let_in: BTreeSet::new(),
+            to_measure: Vec::new(),
             limits_are_old: false,
             nodes: cpus.iter().enumerate().map(node).collect(),
             next_token: 0,
@@ -177,6 +180,7 @@ impl Site {
                 self.answers.insert(token, answer);
             }
             Effect::AccountSet { .. } => {}
+            Effect::Measure { job, after, .. } => self.to_measure.push((job, after)),
             Effect::AskPlan(request) => self.inbox.push(self.policy.plan(*request)),
             Effect::Breach { words, .. } => {
                 self.breaches.push(words);
@@ -333,6 +337,14 @@ impl Site {
         self.command(Order::Rerun { job, stored, altered, by: "ada".into() })
     }
 
+    /// Tells what a job's directory takes, measured after this execution of it.
+    pub fn measured(&mut self, job: JobId, after: u32, bytes: u64) {
+        let stored = self.store.job(job).expect("a job that is stored");
+        let (owner, project) = (stored.owner, stored.project);
+        let sizes = vec![Measured { job, owner, project, after, bytes }];
+        self.command(Order::Measured { sizes }).expect("measurements are taken");
+    }
+
     /// Changes a job that waits.
     pub fn alter(&mut self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Result<Answer, Refusal> {
         let submission = self.altered(job, change);
@@ -368,8 +380,25 @@ impl Site {
             assert!(used.fits_in(&node.total), "{name} has {} and {used} is allocated", node.total);
         }
         self.store.check_array_bounds();
+        self.check_in_use();
         if self.limits_are_old {
             self.store.check_quotas(self.now, &self.quotas);
+        }
+    }
+
+    /// What the engine has in its books is what is durable, but for what waits in a back end's line.
+    fn check_in_use(&self) {
+        let mut names: BTreeSet<(AccountKind, String)> = BTreeSet::new();
+        for job in self.store.jobs() {
+            names.insert((AccountKind::User, job.owner.clone()));
+            names.insert((AccountKind::Project, job.project.clone()));
+        }
+        for (kind, name) in names {
+            let (durable, known) = (self.store.in_use(kind, &name), self.engine.standing(kind, &name).in_use);
+            match self.back_end.slots {
+                None => assert_eq!(known, durable, "{kind} {name}"),
+                Some(_) => assert_eq!(known.disk_bytes, durable.disk_bytes, "{kind} {name}"),
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::{ArrayEnds, Change, LiveJob, QuotaSettings, Restored, StoredAccount};
+use berth_engine::{ArrayEnds, Change, LiveJob, QuotaSettings, Restored, StoredAccount, StoredDirectory};
 use berth_model::{
-    AccountKind, AccountTerms, Attempt, EventKind, JobId, JobState, Resources, StateKind, Used, UtcMs,
+    AccountKind, AccountTerms, Attempt, EventKind, InUse, JobId, JobState, Resources, StateKind, Used, UtcMs,
 };
 
 #[derive(Default)]
@@ -15,6 +15,8 @@ pub struct Stored {
     /// What each account has used, by the hour.
     pub charged: BTreeMap<(AccountKind, String), BTreeMap<u64, Used>>,
     pub terms: BTreeMap<(AccountKind, String), (u64, AccountTerms)>,
+    /// What directories take, and after which execution they were measured.
+    pub directories: BTreeMap<JobId, (u32, u64)>,
 }
 
 const HOUR_MS: u64 = 3_600_000;
@@ -33,16 +35,28 @@ impl Stored {
                 self.jobs.get_mut(&job).expect("only stored jobs move").moving = *now;
             }
             Change::Altered { job, submission } => {
-                let job = self.jobs.get_mut(&job).expect("only stored jobs are altered");
-                job.project.clone_from(&submission.spec.project);
-                job.needs = submission.spec.resources;
-                job.time_limit_ms = submission.spec.time_limit.map(|limit| limit.as_millis() as u64);
+                assert!(self.jobs.contains_key(&job), "only stored jobs are altered");
+                let of_it = |stored: &&mut LiveJob| {
+                    stored.id == job || stored.task_of.is_some_and(|(array, _)| array == job)
+                };
+                for job in self.jobs.values_mut().filter(of_it) {
+                    job.project.clone_from(&submission.spec.project);
+                    job.needs = submission.spec.resources;
+                    job.time_limit_ms = submission.spec.time_limit.map(|limit| limit.as_millis() as u64);
+                }
             }
             Change::Event(event) => self.history.push((event.job, event.kind)),
             Change::Charged { kind, name, hour, used } => {
                 let whose = (kind, name);
                 let before = self.charged.entry(whose).or_default().insert(hour, used);
                 assert!(before.is_none_or(|before| before.jobs < used.jobs), "use only grows");
+            }
+            Change::Directory { job, after, bytes } => {
+                let before = self.directories.insert(job, (after, bytes));
+                assert!(before.is_none_or(|(before, _)| before <= after), "older news replace later ones");
+            }
+            Change::DirectoriesGone { first, last } => {
+                self.directories.retain(|job, _| !(first..=last).contains(job));
             }
             Change::Account { kind, name, version, terms } => {
                 let before = match terms {
@@ -115,16 +129,31 @@ impl Stored {
         self.jobs.values().filter(move |job| job.task_of.is_some_and(|(of, _)| of == array))
     }
 
+    fn is_of(job: &LiveJob, kind: AccountKind, name: &str) -> bool {
+        match kind {
+            AccountKind::User => job.owner == name,
+            AccountKind::Project => job.project == name,
+            AccountKind::Group | AccountKind::Member => false,
+        }
+    }
+
+    /// What an account has running, and on the disk.
+    pub fn in_use(&self, kind: AccountKind, name: &str) -> InUse {
+        let active = |job: &&LiveJob| job.array.is_none() && job.moving.state.attempt().is_some();
+        let whose = |job: &&LiveJob| Self::is_of(job, kind, name);
+        let running = self.jobs.values().filter(active).filter(whose);
+        let disk = self.jobs.values().filter(whose).filter_map(|job| self.directories.get(&job.id));
+        let running = running.map(|job| InUse::by(&job.needs));
+        let all = running.chain(disk.map(|&(_, bytes)| InUse::disk(bytes)));
+        all.fold(InUse::default(), |sum, part| sum.plus(&part))
+    }
+
     /// What an account has used within a period, and what its active jobs may still use.
     pub fn used_and_kept(&self, kind: AccountKind, name: &str, now: UtcMs, period_ms: u64) -> Used {
         let hours = self.charged.get(&(kind, name.to_owned())).into_iter().flatten();
         let counts = |&(&hour, _): &(&u64, &Used)| (hour + 1) * HOUR_MS + period_ms > now.0;
         let used: Used = hours.filter(counts).map(|(_, used)| *used).sum();
-        let whose = |job: &&LiveJob| match kind {
-            AccountKind::User => job.owner == name,
-            AccountKind::Project => job.project == name,
-            AccountKind::Group | AccountKind::Member => false,
-        };
+        let whose = |job: &&LiveJob| Self::is_of(job, kind, name);
         let active = |job: &&LiveJob| job.array.is_none() && job.moving.state.attempt().is_some();
         let most =
             |job: &LiveJob| Used::of(&job.needs, job.time_limit_ms.map_or(0, |limit| limit + job.grace_ms));
@@ -142,8 +171,9 @@ impl Stored {
             let own =
                 self.terms.get(&(kind, name.to_owned())).map(|(_, terms)| terms.limits).unwrap_or_default();
             let used = self.used_and_kept(kind, name, now, quotas.period_ms);
-            let passed = own.or(usual).passed_by(&used);
-            assert!(passed.is_none(), "{kind} {name} has used and keeps {used:?}, more than {passed:?}");
+            let running = InUse { disk_bytes: 0, ..self.in_use(kind, name) };
+            let passed = own.or(usual).passed_by(&used, &running);
+            assert!(passed.is_none(), "{kind} {name} has {used:?} and {running:?}, more than {passed:?}");
         }
     }
 
@@ -187,6 +217,11 @@ impl Stored {
                 name: whose.1,
             })
             .collect();
+        let directory = |(&job, &(after, bytes)): (&JobId, &(u32, u64))| {
+            let of = &self.jobs[&job];
+            StoredDirectory { job, owner: of.owner.clone(), project: of.project.clone(), after, bytes }
+        };
+        restored.directories = self.directories.iter().map(directory).collect();
         restored.lost = lost.map(|job| (job.id, job.moving.attempt)).collect();
         restored
     }

@@ -15,6 +15,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../migrations/0003_accounts.sql"),
     include_str!("../migrations/0004_archive.sql"),
     include_str!("../migrations/0005_notices.sql"),
+    include_str!("../migrations/0006_directories.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in a transaction of its own.

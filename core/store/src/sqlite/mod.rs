@@ -6,6 +6,7 @@
 mod accounts;
 mod archive;
 mod columns;
+mod directories;
 mod fault;
 mod kv;
 mod list;
@@ -29,8 +30,8 @@ use berth_model::{JobId, JobRef, NoticeChoice, StateKind, Submission, UtcMs};
 use self::{pool::Pool, writer::WriterHandle};
 use crate::{
     Committed, EachRow, JobDetail, JobRow, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice,
-    SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, UsageBy, UsageRow,
-    lock::Ownership,
+    SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, Unmeasured, UsageBy,
+    UsageRow, lock::Ownership,
 };
 
 /// How a database is used.
@@ -180,6 +181,10 @@ impl Store for SqliteStore {
         let owner = owner.to_owned();
         let choose = move |connection: &_| notices::choose(connection, &owner, choice.as_ref());
         self.writer.transaction(choose).await
+    }
+
+    async fn unmeasured(&self, after: JobId, limit: u64) -> Result<Vec<Unmeasured>, StoreError> {
+        self.pool.read(move |connection| directories::unmeasured(connection, after, limit)).await
     }
 
     async fn add_token(&self, token: NewToken) -> Result<u64, StoreError> {

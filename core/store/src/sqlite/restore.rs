@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     accounts,
     columns::{Columns, MOVING, SHARED, key, position, task_id},
+    directories,
     fault::Fault,
     read::{Arrays, numbers},
 };
@@ -24,6 +25,7 @@ pub(super) fn restore(connection: &Connection) -> Result<Restored, Fault> {
     }
     restored.lost = lost(connection)?;
     restored.accounts = accounts::restore(connection)?;
+    restored.directories = directories::restore(connection)?;
     Ok(restored)
 }
 

@@ -171,6 +171,12 @@ impl<'c> Writer<'c> {
                 Change::Account { kind, name, version, terms } => {
                     self.set_account(*kind, name, *version, terms.as_deref())?;
                 }
+                Change::Directory { job, after, bytes } => {
+                    super::directories::set(self.connection, *job, *after, *bytes)?;
+                }
+                Change::DirectoriesGone { first, last } => {
+                    super::directories::forget(self.connection, *first, *last)?;
+                }
                 Change::NextId(id) => next_id = Some(*id),
             }
         }
@@ -348,6 +354,8 @@ fn last_words(changes: &[Change]) -> FxHashMap<JobId, &Moving> {
             | Change::Event(_)
             | Change::Charged { .. }
             | Change::Account { .. }
+            | Change::Directory { .. }
+            | Change::DirectoriesGone { .. }
             | Change::NextId(_) => None,
         };
     }

@@ -30,6 +30,8 @@ crate::claims!(Sqlite:
     the_last_update_of_a_batch_counts_and_every_event,
     a_job_that_runs_again_is_live_again,
     only_what_has_ended_is_archived_and_each_once,
+    what_has_ended_is_to_be_measured_until_it_was_and_again_after_each_run,
+    the_directories_of_what_was_archived_are_gone_whatever_was_noted,
     use_that_no_quota_counts_any_more_goes_at_a_start,
     tasks_of_an_earlier_run_do_not_count,
     tasks_are_found_before_their_turn,

@@ -48,7 +48,8 @@ pub enum PlainCommand {
 pub enum QuotaCommand {
     /// Show what may be used and what is left; your own, where nobody is named
     Show(QuotaShowArgs),
-    /// Set bounds: cpu-time=100h, wall-time, memory-time, cpus, memory, jobs, pending; KEY=none takes one away
+    /// Set bounds: cpu-time=100h, wall-time, memory-time, cpus, memory, jobs, pending, disk=50g, running-jobs=20,
+    /// running-cpus, running-memory, running-gpus; KEY=none takes one away
     Set(QuotaSetArgs),
 }
 

@@ -2,8 +2,8 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use berth_api::{AccountRow, AccountUse};
-use berth_model::format_duration;
+use berth_api::{AccountRow, AccountRunning, AccountUse};
+use berth_model::{format_bytes, format_disk, format_duration};
 
 use crate::output::{
     escape::one_line,
@@ -75,6 +75,9 @@ pub fn render(row: &AccountRow) -> String {
     line("within", format_duration(Duration::from_millis(row.period_ms)));
     line("used", amount(&row.used));
     line("kept", if row.kept == AccountUse::default() { String::new() } else { amount(&row.kept) });
+    line("runs", if row.running.jobs > 0 { running(&row.running) } else { String::new() });
+    let counts_disk = row.disk_bytes > 0 || row.bounds.contains_key("disk");
+    line("disk", if counts_disk { format_disk(row.disk_bytes) } else { String::new() });
     line("faded", amount(&row.faded));
     line("waits", if row.waits > 0 { format!("{} jobs", row.waits) } else { String::new() });
     line("version", if row.version > 0 { row.version.to_string() } else { String::new() });
@@ -94,6 +97,17 @@ fn amount(used: &AccountUse) -> String {
         span(used.wall_ms),
         span(used.cpu_ms),
     )
+}
+
+fn running(now: &AccountRunning) -> String {
+    let mut text = format!("{} jobs, {} CPUs", now.jobs, now.cpu_millis as f64 / 1000.0);
+    if now.memory_bytes > 0 {
+        let _ = write!(text, ", {} of memory", format_bytes(now.memory_bytes));
+    }
+    if now.gpus > 0 {
+        let _ = write!(text, ", {} GPUs", now.gpus);
+    }
+    text
 }
 
 fn span(millis: f64) -> String {
@@ -126,6 +140,8 @@ mod tests {
             period_ms: 30 * 86_400_000,
             used: AccountUse { jobs: 12.0, wall_ms: 3.6e6, cpu_ms: 7.2e6, memory_mib_ms: 3.6e6 * 2048.0 },
             kept: AccountUse { jobs: 1.0, wall_ms: 6e4, cpu_ms: 6e4, memory_mib_ms: 0.0 },
+            running: AccountRunning { jobs: 1, cpu_millis: 2500, memory_bytes: 1 << 30, gpus: 1 },
+            disk_bytes: 12_300_000_000,
             faded: AccountUse { jobs: 6.1, wall_ms: 1.8e6, cpu_ms: 3.6e6, memory_mib_ms: 0.0 },
             waits: 0,
         }

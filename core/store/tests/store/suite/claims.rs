@@ -102,6 +102,47 @@ pub async fn only_what_has_ended_is_archived_and_each_once<K: Kit>() {
     assert_eq!(store.archived(JobId(3)).await.unwrap(), None, "it has not ended");
 }
 
+pub async fn what_has_ended_is_to_be_measured_until_it_was_and_again_after_each_run<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let (job, array) = (build::job(1), build::array(2, "30-36:3"));
+    let task = build::task(&array, 1);
+    commit(&store, [added(&job), added(&array), task_added(&task)]).await;
+    let unmeasured = async || {
+        let found = store.unmeasured(JobId(0), 9).await.unwrap();
+        found.into_iter().map(|found| (found.job.0, found.task, found.after)).collect::<Vec<_>>()
+    };
+    assert_eq!(unmeasured().await, [], "nothing has ended");
+    let ended = build::ended(End::Succeeded, 9);
+    commit(&store, [updated(job.id, ended.clone()), updated(task.id, ended.clone())]).await;
+    let of_task = (task.id.0, Some((array.id, 33)), 1);
+    assert_eq!(unmeasured().await, [(1, None, 1), of_task]);
+    assert_eq!(store.unmeasured(JobId(1), 9).await.unwrap()[0].owner, array.owner);
+    assert_eq!(store.unmeasured(JobId(0), 1).await.unwrap().len(), 1);
+    commit(&store, [Change::Directory { job: job.id, after: 1, bytes: 5 }]).await;
+    assert_eq!(unmeasured().await, [of_task]);
+    let again = Moving { attempt: Attempt { number: 2, returned: 0 }, ..ended };
+    commit(&store, [updated(job.id, again)]).await;
+    assert_eq!(unmeasured().await, [(1, None, 2), of_task]);
+}
+
+pub async fn the_directories_of_what_was_archived_are_gone_whatever_was_noted<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let (job, array) = (build::job(1), build::array(2, "1-3"));
+    let task = build::task(&array, 0);
+    let ended = build::ended(End::Succeeded, 9);
+    let all = [job.id, array.id, task.id].map(|id| updated(id, ended.clone()));
+    commit(&store, [added(&job), added(&array), task_added(&task)].into_iter().chain(all)).await;
+    let sizes = [job.id, task.id].map(|job| Change::Directory { job, after: 1, bytes: 5 });
+    commit(&store, sizes).await;
+    assert_eq!(store.restore().await.unwrap().directories.len(), 2);
+    let extras = vec![Extra::Archived { id: array.id, at: UtcMs(10) }];
+    store.commit(Arc::new(Batch { changes: Vec::new(), extras })).await.unwrap();
+    let left = store.restore().await.unwrap().directories;
+    assert_eq!(left.iter().map(|left| left.job).collect::<Vec<_>>(), [job.id]);
+}
+
 pub async fn use_that_no_quota_counts_any_more_goes_at_a_start<K: Kit>() {
     let kit = K::fresh();
     let used = Used { jobs: 1, ..Used::default() };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::{ArrayEnds, Change, LiveJob, Restored, StoredAccount};
+use berth_engine::{ArrayEnds, Change, LiveJob, Restored, StoredAccount, StoredDirectory};
 use berth_model::{
     AccountKind, AccountTerms, Hold, JobEventRecord, JobId, JobState, StateKind, Submission, Used, UtcMs,
 };
@@ -16,6 +16,7 @@ pub struct Model {
     pub next_id: Option<JobId>,
     pub charged: BTreeMap<(AccountKind, String), BTreeMap<u64, Used>>,
     pub terms: BTreeMap<(AccountKind, String), (u64, AccountTerms)>,
+    pub directories: BTreeMap<JobId, (u32, u64)>,
 }
 
 impl Model {
@@ -53,6 +54,12 @@ impl Model {
             Change::NextId(id) => self.next_id = Some(*id),
             Change::Charged { kind, name, hour, used } => {
                 self.charged.entry((*kind, name.clone())).or_default().insert(*hour, *used);
+            }
+            Change::Directory { job, after, bytes } => {
+                self.directories.insert(*job, (*after, *bytes));
+            }
+            Change::DirectoriesGone { first, last } => {
+                self.directories.retain(|job, _| !(first..=last).contains(&job));
             }
             Change::Account { kind, name, version, terms } => {
                 let whose = (*kind, name.clone());
@@ -105,6 +112,11 @@ impl Model {
         let live = |job: &&LiveJob| !job.moving.state.kind().is_end();
         let mut restored = Restored { next_id: self.next_id.unwrap_or(JobId(1)), ..Restored::default() };
         restored.accounts = self.accounts();
+        let directory = |(&job, &(after, bytes)): (&JobId, &(u32, u64))| {
+            let of = &self.jobs[&job];
+            StoredDirectory { job, owner: of.owner.clone(), project: of.project.clone(), after, bytes }
+        };
+        restored.directories = self.directories.iter().map(directory).collect();
         for mut job in self.jobs.values().filter(live).map(|job| self.job(job.id).unwrap()) {
             if job.array.is_some() && job.task_of.is_none() {
                 let next = &mut job.moving.array_next;

@@ -24,6 +24,8 @@ enum Deed {
     Update(sample::Index, Box<Moving>),
     Record(sample::Index, EventKind),
     Alter(sample::Index, u64, bool),
+    Measure(sample::Index, u32, u64),
+    Remove(sample::Index, u64),
     Charge { kind: AccountKind, name: String, hour: u64, used: Used },
     SetAccount { kind: AccountKind, name: String, version: u64, terms: Option<Box<AccountTerms>> },
 }
@@ -230,6 +232,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => charge(),
         1 => (index(), 1u64..9, any::<bool>()).prop_map(|(job, cpus, sky)| Deed::Alter(job, cpus, sky)),
         1 => account(),
+        2 => (index(), 1u32..3, any::<u32>()).prop_map(|(job, after, bytes)| Deed::Measure(job, after, bytes.into())),
+        1 => (index(), 0u64..4).prop_map(|(job, tasks)| Deed::Remove(job, tasks)),
     ]
 }
 
@@ -305,6 +309,13 @@ fn become_change(deed: Deed, model: &mut Model) -> Vec<Change> {
             submission.spec.time_limit = sky.then_some(std::time::Duration::from_secs(cpus));
             vec![Change::Altered { job: job.id, submission: Arc::new(submission) }]
         }
+        Deed::Measure(index, after, bytes) => {
+            any_job(index, model).map(|job| Change::Directory { job, after, bytes }).into_iter().collect()
+        }
+        Deed::Remove(index, tasks) => any_job(index, model)
+            .map(|first| Change::DirectoriesGone { first, last: JobId(first.0 + tasks) })
+            .into_iter()
+            .collect(),
         Deed::Charge { kind, name, hour, used } => vec![Change::Charged { kind, name, hour, used }],
         Deed::SetAccount { kind, name, version, terms } => {
             vec![Change::Account { kind, name, version, terms }]
