@@ -114,24 +114,24 @@ async fn too_many_waiting_jobs_too_fast_ones_and_endless_ones_are_refused_with_t
 async fn only_so_many_jobs_of_a_user_run_at_once_and_the_next_starts_when_one_ends() {
     let berth = site("on-breach = \"reject\"\nuser = { running-jobs = 1 }").await;
     let first = berth.submit_job(until(&berth, "go")).await;
-    let second = berth.submit_job(until(&berth, "go too")).await;
+    let second = berth.submit_job(until(&berth, "then")).await;
     berth.wait_for(first, "running").await;
     eventually("the reason", async || berth.why(second).await.reasons.iter().any(|why| why.kind == "quota"))
         .await;
     let said = berth.cli(["why", &second.to_string()]).await.ok();
     assert!(said.contains("it may have 1 jobs at once, and 1 jobs are in use by what runs"), "{said}");
-    let shown = berth.json(["--json", "quota", "show"]).await;
+    let shown = berth.json(["quota", "show"]).await;
     assert_eq!((&shown["running"]["jobs"], &shown["bounds"]["running-jobs"]), (&1.into(), &"1".into()));
     berth.write("go", "");
     berth.succeeds(first).await;
     berth.wait_for(second, "running").await;
-    berth.write("go too", "");
+    berth.write("then", "");
     berth.succeeds(second).await;
 }
 
 /// What Berth has counted of its own user's directories.
 async fn disk_of(berth: &Berth) -> u64 {
-    berth.json(["--json", "quota", "show"]).await["disk_bytes"].as_u64().unwrap()
+    berth.json(["quota", "show"]).await["disk_bytes"].as_u64().unwrap()
 }
 
 const HALF_A_MEGABYTE: &str = "head -c 500000 /dev/zero > data";
@@ -200,4 +200,40 @@ async fn what_ended_while_berth_was_dead_or_before_anybody_was_bounded_is_counte
     eventually("the reason", async || berth.why(third).await.reasons.iter().any(|why| why.kind == "quota"))
         .await;
     assert_eq!(disk_of(&berth).await, counted, "nothing counts twice");
+}
+
+#[tokio::test]
+async fn usage_tells_how_accounts_stand_beside_what_ended_jobs_took() {
+    let berth = site("user = { cpu-time = \"10h\" }").await;
+    let ended = berth.submit_job(Submit { time: Some("1h".into()), ..sh("sleep 0.1") }).await;
+    berth.succeeds(ended).await;
+    let in_project = Submit { project: Some("p".into()), ..until(&berth, "go") };
+    let runs = berth.submit_job(in_project).await;
+    let user = berth.wait_for(runs, "running").await.row.user;
+    let of = async |by: &str, name: &str| {
+        let rows = berth.json(["usage", "--by", by]).await;
+        let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name).cloned();
+        row.unwrap_or_else(|| panic!("{name} is not among {rows}"))
+    };
+    let kept_ms = 50.0 * 60_000.0;
+    let mine = of("user", &user).await;
+    assert_eq!(
+        (&mine["jobs"], &mine["counted"]["jobs"], &mine["running"]["jobs"]),
+        (&1.into(), &1.0.into(), &1.into())
+    );
+    assert!(mine["counted"]["wall_ms"].as_f64().unwrap() >= 100.0, "{mine}");
+    assert!(mine["faded"]["wall_ms"].as_f64().unwrap() >= 100.0, "{mine}");
+    assert!(mine["kept"]["cpu_ms"].as_f64().unwrap() >= kept_ms, "{mine}");
+    for (by, name) in [("project", "p"), ("member", &format!("p/{user}"))] {
+        let row = of(by, name).await;
+        assert_eq!((&row["counted"]["jobs"], &row["running"]["jobs"]), (&0.0.into(), &1.into()), "{by}");
+        assert!(row["kept"]["cpu_ms"].as_f64().unwrap() >= kept_ms, "{row}");
+    }
+    let said = berth.cli(["usage"]).await.ok();
+    assert!(said.lines().next().unwrap().contains("COUNTED"), "{said}");
+    let days = berth.client().account_days("user", &user).await.unwrap();
+    let summed: u64 = days.iter().map(|day| day.jobs).sum();
+    assert!(summed == 1 && days.iter().all(|day| day.cpu_millis == 1000 * day.jobs), "{days:?}");
+    berth.write("go", "");
+    berth.succeeds(runs).await;
 }

@@ -117,6 +117,26 @@ pub struct AccountRow {
     pub waits: u64,
 }
 
+/// What an account has used on one day, by what counts against quotas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct AccountDay {
+    /// The day, in UTC: `2030-01-31`.
+    pub day: String,
+    /// Executions that ended.
+    pub jobs: u64,
+    /// Time that they ran.
+    pub wall_ms: u64,
+    /// CPUs times the time that they were kept, in core-milliseconds.
+    pub cpu_ms: u64,
+    /// Memory times that time, in mebibyte-milliseconds.
+    pub memory_mib_ms: u64,
+    /// Sum of the CPUs that they asked for, in milli-cores.
+    pub cpu_millis: u64,
+    /// Sum of the memory that they asked for, in mebibytes.
+    pub memory_mib: u64,
+}
+
 /// Something that an administrator did and that concerns no single job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]

@@ -13,7 +13,7 @@ mod notices;
 mod operate;
 mod submit;
 
-pub use account::{AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, SetAccount};
+pub use account::{AccountDay, AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, SetAccount};
 pub use attach::{ExecQuery, StatsRow, TerminalSize, Word};
 pub use client::{
     ApiStream, AttachedInput, AttachedOutput, Broken, Client, ClientError, JobsText, Piece, Target,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::{AccountRunning, AccountUse};
+
 /// What is to be done with jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -214,12 +216,15 @@ pub struct Finding {
     pub text: String,
 }
 
-/// What somebody has used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// What somebody has used: what their jobs took that have ended, and how their account stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct UsageRow {
-    /// The user's or project's name.
+    /// `user`, `project`, `group` or `member`.
+    pub kind: String,
+    /// Its name; `PROJECT/USER` for a member.
     pub name: String,
-    /// Jobs and tasks that ended.
+    /// Jobs and tasks that ended; of users and projects only, as what follows up to `cpu_millis_seconds`.
     pub jobs: u64,
     /// Of these, those that succeeded.
     pub succeeded: u64,
@@ -229,6 +234,18 @@ pub struct UsageRow {
     pub wall_ms: u64,
     /// CPUs held, times time.
     pub cpu_millis_seconds: u64,
+    /// The time within which use counts against quotas.
+    pub period_ms: u64,
+    /// What counts within it.
+    pub counted: AccountUse,
+    /// The most that running jobs can still use.
+    pub kept: AccountUse,
+    /// What runs now.
+    pub running: AccountRunning,
+    /// What job directories take, as far as they were measured.
+    pub disk_bytes: u64,
+    /// All that was ever used, of which half counts after each half-life.
+    pub faded: AccountUse,
 }
 
 /// A token is to be made.

@@ -286,6 +286,12 @@ impl Accounts {
         account.sum.less(&old.sum())
     }
 
+    /// The same by the hour.
+    pub fn by_hour(&self, now: UtcMs, kind: AccountKind, name: NameId) -> Vec<(u64, Used)> {
+        let hours = self.get(kind, name).map(|account| account.hours.iter().copied());
+        hours.into_iter().flatten().filter(|&(hour, _)| !self.is_old(now, hour)).collect()
+    }
+
     fn is_old(&self, now: UtcMs, hour: u64) -> bool {
         (hour + 1).saturating_mul(HOUR_MS).saturating_add(self.settings.period_ms) <= now.0
     }

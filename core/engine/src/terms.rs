@@ -172,6 +172,13 @@ impl Engine {
         }
     }
 
+    /// What an account has used within the period, by the hour, counted from 1970.
+    #[must_use]
+    pub fn used_by_hour(&self, kind: AccountKind, name: &str) -> Vec<(u64, Used)> {
+        let number = self.names.find(name);
+        number.map_or_else(Vec::new, |number| self.accounts.by_hour(self.now, kind, number))
+    }
+
     /// What is known of all accounts of a kind, by name.
     #[must_use]
     pub fn standings(&self, kind: AccountKind) -> Vec<Standing> {

@@ -6,9 +6,10 @@ use std::{
 };
 
 use berth_api::{
-    AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail, JobList,
-    JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow, ServerInfo,
-    SetAccount, SetNotices, StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow, UsageRow, Why,
+    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail,
+    JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow,
+    ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow,
+    UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;
@@ -152,7 +153,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn events(&self, who: &Caller, after: Option<u64>) -> Result<EventStream, ErrorBody>;
     /// The nodes.
     async fn nodes(&self, who: &Caller) -> Result<Vec<NodeRow>, ErrorBody>;
-    /// What users (or projects) have used since an instant, or ever.
+    /// What users (or projects, groups, members) have used: those that the caller may see. What their jobs took that
+    /// ended since an instant, or ever; and how their accounts stand.
     async fn usage(
         &self,
         who: &Caller,
@@ -163,6 +165,13 @@ pub trait Backend: Send + Sync + 'static {
     async fn accounts(&self, who: &Caller, kind: String) -> Result<Vec<AccountRow>, ErrorBody>;
     /// One of them.
     async fn account(&self, who: &Caller, kind: String, name: String) -> Result<AccountRow, ErrorBody>;
+    /// What one of them has used by day, within the quotas' period; days without any are left out.
+    async fn account_days(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+    ) -> Result<Vec<AccountDay>, ErrorBody>;
     /// Sets one, as it is to be.
     async fn set_account(
         &self,

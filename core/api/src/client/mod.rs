@@ -26,9 +26,10 @@ pub use target::Target;
 use wire::{Call, Wire, read, refused};
 
 use crate::{
-    AccountRow, ActRow, ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow, JobDetail,
-    JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow,
-    ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
+    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow,
+    JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck,
+    PluginRow, ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow,
+    UsageRow, Why,
 };
 
 /// Things as they come from the server. An error is its last item.
@@ -237,6 +238,13 @@ impl Client {
     /// See [`ClientError`].
     pub async fn account(&self, kind: &str, name: &str) -> Result<AccountRow, ClientError> {
         self.get(&account_path(kind, name)).await
+    }
+
+    /// What an account has used by day, within the quotas' period.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn account_days(&self, kind: &str, name: &str) -> Result<Vec<AccountDay>, ClientError> {
+        self.get(&format!("{}/days", account_path(kind, name))).await
     }
 
     /// Sets an account as a whole.

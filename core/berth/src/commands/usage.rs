@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use berth_model::{UtcMs, format_duration, parse_duration};
+use berth_api::UsageRow;
+use berth_model::{UtcMs, format_disk, format_duration, parse_duration};
 use clap::{Args, ValueEnum};
 
 use super::Session;
@@ -17,10 +18,10 @@ use crate::{
 /// Whose usage is to be shown.
 #[derive(Args, Clone, Debug)]
 pub struct UsageArgs {
-    /// For each user, or for each project
+    /// For each user, project, group of projects, or member of a project: yours, or all for an administrator
     #[arg(long, value_name = "WHAT", default_value = "user")]
     by: By,
-    /// Only since then: a duration back from now such as 7d, or 2030-01-31T09:00:00Z
+    /// Count ended jobs only since then: a duration back from now such as 7d, or 2030-01-31T09:00:00Z
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<String>,
 }
@@ -31,6 +32,10 @@ enum By {
     User,
     /// Each project
     Project,
+    /// Each group of projects
+    Group,
+    /// Each member of a project, named PROJECT/USER
+    Member,
 }
 
 impl UsageArgs {
@@ -42,33 +47,55 @@ impl UsageArgs {
         let (by, title) = match self.by {
             By::User => ("user", "USER"),
             By::Project => ("project", "PROJECT"),
+            By::Group => ("group", "GROUP"),
+            By::Member => ("member", "MEMBER"),
         };
         let rows = session.client().await?.usage(by, self.since.as_deref()).await?;
         if session.output.json {
             session.output.document(&rows)?;
             return Ok(Status::OK);
         }
-        let mut table = Table::new(&[
-            Column::text(title, 8),
-            Column::number("JOBS"),
-            Column::number("SUCCEEDED").leaving(3),
-            Column::number("CPU TIME"),
-            Column::number("WALL TIME").leaving(1),
-            Column::number("CPU HELD").leaving(2),
-        ]);
-        for row in rows {
-            table.row([
-                row.name,
-                row.jobs.to_string(),
-                row.succeeded.to_string(),
-                format_duration(Duration::from_micros(row.cpu_micros)),
-                format_duration(Duration::from_millis(row.wall_ms)),
-                format_duration(Duration::from_secs(row.cpu_millis_seconds / 1000)),
-            ]);
-        }
-        session.output.table(table)?;
+        session.output.table(table(title, rows))?;
         Ok(Status::OK)
     }
+}
+
+/// What ended jobs took, and behind that how the accounts stand: CPU time that counts within the quotas' period, that is
+/// kept for what runs, and that fades.
+fn table(title: &'static str, rows: Vec<UsageRow>) -> Table {
+    let mut table = Table::new(&[
+        Column::text(title, 8),
+        Column::number("JOBS"),
+        Column::number("SUCCEEDED").leaving(7),
+        Column::number("CPU TIME").leaving(1),
+        Column::number("WALL TIME").leaving(5),
+        Column::number("CPU HELD").leaving(6),
+        Column::number("COUNTED"),
+        Column::number("KEPT").leaving(2),
+        Column::number("FADED").leaving(3),
+        Column::number("RUNS").leaving(4),
+        Column::number("DISK").leaving(8),
+    ]);
+    for row in rows {
+        table.row([
+            row.name,
+            row.jobs.to_string(),
+            row.succeeded.to_string(),
+            format_duration(Duration::from_micros(row.cpu_micros)),
+            format_duration(Duration::from_millis(row.wall_ms)),
+            format_duration(Duration::from_secs(row.cpu_millis_seconds / 1000)),
+            span(row.counted.cpu_ms),
+            span(row.kept.cpu_ms),
+            span(row.faded.cpu_ms),
+            row.running.jobs.to_string(),
+            format_disk(row.disk_bytes),
+        ]);
+    }
+    table
+}
+
+fn span(millis: f64) -> String {
+    format_duration(Duration::try_from_secs_f64((millis / 1000.0).floor()).unwrap_or(Duration::MAX))
 }
 
 /// An instant as the server wants it.

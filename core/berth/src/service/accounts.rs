@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use berth_api::{
-    AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, ErrorBody, ErrorCode, Problem,
-    SetAccount,
+    AccountDay, AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, ErrorBody, ErrorCode,
+    Problem, SetAccount,
 };
 use berth_engine::{Command, DEFAULT_PROJECT, Faded, Standing};
-use berth_model::{AccountKind, AccountTerms, EventKind, InUse, JobId, Limits, Used};
+use berth_model::{AccountKind, AccountTerms, EventKind, InUse, JobId, Limits, Used, UtcMs};
 use berth_server::{Caller, Scope};
 
 use super::{Service, access, failures};
@@ -20,7 +20,7 @@ impl Service {
         let kind = account_kind(kind)?;
         let standings = self.daemon.inbox.look(move |engine| engine.standings(kind)).await;
         let standings = standings.ok_or_else(|| self.not_now())?;
-        let seen = standings.into_iter().filter(|standing| self.sees_account(who, standing));
+        let seen = standings.into_iter().filter(|standing| self.sees_account(who, kind, &standing.name));
         Ok(seen.map(|standing| self.account_row(standing)).collect())
     }
 
@@ -31,11 +31,27 @@ impl Service {
         name: String,
     ) -> Result<AccountRow, ErrorBody> {
         let standing = self.standing(account_kind(kind)?, name).await?;
-        if !self.sees_account(who, &standing) {
+        if !self.sees_account(who, standing.kind, &standing.name) {
             let words = format!("there is no {} {}", standing.kind, standing.name);
             return Err(ErrorBody::new(ErrorCode::NotFound, words));
         }
         Ok(self.account_row(standing))
+    }
+
+    pub(super) async fn days_of_account(
+        &self,
+        who: &Caller,
+        kind: &str,
+        name: String,
+    ) -> Result<Vec<AccountDay>, ErrorBody> {
+        let row = self.one_account(who, kind, name).await?;
+        let (kind, name) = (account_kind(kind)?, row.name);
+        let hours = self.daemon.inbox.look(move |engine| engine.used_by_hour(kind, &name)).await;
+        let mut days: BTreeMap<u64, Used> = BTreeMap::new();
+        for (hour, used) in hours.ok_or_else(|| self.not_now())? {
+            *days.entry(hour / 24).or_default() += used;
+        }
+        Ok(days.into_iter().map(|(day, used)| account_day(day, &used)).collect())
     }
 
     pub(super) async fn change_account(
@@ -87,18 +103,15 @@ impl Service {
 
     /// Everybody sees their own account and those of their projects, with the parts of the other members where
     /// the project is shared.
-    fn sees_account(&self, who: &Caller, standing: &Standing) -> bool {
+    pub(super) fn sees_account(&self, who: &Caller, kind: AccountKind, name: &str) -> bool {
         let user = &who.identity.user;
         let memberships = &self.daemon.memberships;
         who.identity.sees_everything()
-            || match standing.kind {
-                AccountKind::User => standing.name == *user,
-                AccountKind::Project => {
-                    standing.name == DEFAULT_PROJECT || memberships.is_member(&standing.name, user)
-                }
+            || match kind {
+                AccountKind::User => name == user,
+                AccountKind::Project => name == DEFAULT_PROJECT || memberships.is_member(name, user),
                 AccountKind::Group => false,
-                AccountKind::Member => standing
-                    .name
+                AccountKind::Member => name
                     .split_once('/')
                     .is_some_and(|(project, member)| member == user || memberships.shares(project, user)),
             }
@@ -154,7 +167,7 @@ impl Service {
     }
 }
 
-fn account_kind(text: &str) -> Result<AccountKind, ErrorBody> {
+pub(super) fn account_kind(text: &str) -> Result<AccountKind, ErrorBody> {
     AccountKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
         let kinds = AccountKind::ALL.map(AccountKind::as_str).join(", ");
         ErrorBody::new(
@@ -189,6 +202,14 @@ fn settings(terms: AccountTerms) -> AccountSettings {
 
 fn typed(limits: &Limits) -> BTreeMap<String, String> {
     limits.typed().into_iter().map(|(key, text)| (key.to_owned(), text)).collect()
+}
+
+/// Days are counted from 1970.
+fn account_day(day: u64, used: &Used) -> AccountDay {
+    let Used { jobs, wall_ms, cpu_ms, memory_mib_ms, cpu_millis, memory_mib } = *used;
+    let at = UtcMs(day.saturating_mul(24 * 3_600_000)).to_string();
+    let day = at.split_once('T').map_or(at.as_str(), |(day, _)| day).to_owned();
+    AccountDay { day, jobs, wall_ms, cpu_ms, memory_mib_ms, cpu_millis, memory_mib }
 }
 
 fn amount(used: &Used) -> AccountUse {

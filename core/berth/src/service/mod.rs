@@ -23,9 +23,9 @@ mod waits;
 use std::sync::Arc;
 
 use berth_api::{
-    AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail, JobList,
-    JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow, ServerInfo,
-    SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
+    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail,
+    JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow,
+    ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::JobRef;
 use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream, Offers};
@@ -167,6 +167,15 @@ impl Backend for Service {
 
     async fn account(&self, who: &Caller, kind: String, name: String) -> Result<AccountRow, ErrorBody> {
         self.one_account(who, &kind, name).await
+    }
+
+    async fn account_days(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+    ) -> Result<Vec<AccountDay>, ErrorBody> {
+        self.days_of_account(who, &kind, name).await
     }
 
     async fn set_account(

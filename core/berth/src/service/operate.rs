@@ -1,16 +1,16 @@
 //! Nodes, plugins, usage, and what the server says of itself.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use berth_api::{ErrorBody, ErrorCode, NodeRow, PluginRow, ServerInfo, StateCount, UsageRow};
+use berth_api::{AccountRow, ErrorBody, ErrorCode, NodeRow, PluginRow, ServerInfo, StateCount, UsageRow};
 use berth_engine::NodeView;
 use berth_executor_host::{Reach, Supervised as Executor};
-use berth_model::{StateKind, UtcMs};
+use berth_model::{AccountKind, StateKind, UtcMs};
 use berth_policy_host::{PluginState, PluginStatus};
 use berth_server::Caller;
 use berth_store::UsageBy;
 
-use super::{Service, access, failures};
+use super::{Service, access, accounts::account_kind, failures};
 use crate::daemon::now;
 
 impl Service {
@@ -43,14 +43,7 @@ impl Service {
         by: &str,
         since: Option<&str>,
     ) -> Result<Vec<UsageRow>, ErrorBody> {
-        let by = match by {
-            "user" => UsageBy::User,
-            "project" => UsageBy::Project,
-            other => {
-                let words = format!("usage by {other:?} is not kept; there are user and project");
-                return Err(ErrorBody::new(ErrorCode::Invalid, words));
-            }
-        };
+        let kind = account_kind(by)?;
         let since = since.map_or(Ok(UtcMs(0)), |text| {
             let at = text.parse::<UtcMs>().ok();
             let ago = || berth_model::parse_duration(text).ok();
@@ -66,9 +59,26 @@ impl Service {
                 ErrorBody::new(ErrorCode::Invalid, words)
             })
         })?;
-        let rows = self.daemon.store.usage(by, since).await.map_err(failures::store)?;
-        let own = |row: &UsageRow| by == UsageBy::Project || access::sees(who, &row.name);
-        Ok(rows.into_iter().map(usage).filter(own).collect())
+        // Jobs are summed up for users and projects; a group's are those of its projects.
+        let by = match kind {
+            AccountKind::User => Some(UsageBy::User),
+            AccountKind::Project => Some(UsageBy::Project),
+            AccountKind::Group | AccountKind::Member => None,
+        };
+        let jobs = match by {
+            Some(by) => self.daemon.store.usage(by, since).await.map_err(failures::store)?,
+            None => Vec::new(),
+        };
+        let mut rows: BTreeMap<String, UsageRow> =
+            jobs.into_iter().map(|row| (row.name.clone(), usage(row))).collect();
+        for account in self.list_accounts(who, kind.as_str()).await? {
+            take_account(rows.entry(account.name.clone()).or_default(), account);
+        }
+        rows.retain(|name, _| self.sees_account(who, kind, name));
+        let mut rows: Vec<UsageRow> =
+            rows.into_values().map(|row| UsageRow { kind: kind.to_string(), ..row }).collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.wall_ms));
+        Ok(rows)
     }
 
     pub(super) fn plugin_rows(&self) -> Vec<PluginRow> {
@@ -230,7 +240,20 @@ fn usage(row: berth_store::UsageRow) -> UsageRow {
         wall_ms: row.wall_ms,
         cpu_millis_seconds: row.allocated_cpu_ms,
         name: row.name,
+        ..UsageRow::default()
     }
+}
+
+/// How the account stands.
+fn take_account(row: &mut UsageRow, account: AccountRow) {
+    let AccountRow { name, period_ms, used, kept, running, disk_bytes, faded, .. } = account;
+    row.name = name;
+    row.period_ms = period_ms;
+    row.counted = used;
+    row.kept = kept;
+    row.running = running;
+    row.disk_bytes = disk_bytes;
+    row.faded = faded;
 }
 
 fn policy(status: PluginStatus) -> PluginRow {

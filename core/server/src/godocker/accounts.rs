@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_api::{AccountRow, AccountSettings, ErrorBody, ErrorCode, Problem};
+use berth_api::{AccountDay, AccountRow, AccountSettings, ErrorBody, ErrorCode, Problem};
 use berth_model::Identity;
 use serde_json::{Value, json};
 
@@ -45,6 +45,18 @@ pub(super) fn project(row: &AccountRow) -> Value {
         "quota_cpu": quota_cpu,
         "quota_ram": quota_ram,
         "volumes": [],
+    })
+}
+
+/// What was used on a day: CPUs and gibibytes as they were asked for, whatever the time, and seconds of running. Months
+/// and days have no leading zeros.
+pub(super) fn day(day: &AccountDay) -> Value {
+    let parts: Vec<&str> = day.day.split('-').map(|part| part.trim_start_matches('0')).collect();
+    json!({
+        "date": parts.join("_"),
+        "cpu": day.cpu_millis as f64 / 1000.0,
+        "ram": day.memory_mib as f64 / 1024.0,
+        "time": day.wall_ms as f64 / 1000.0,
     })
 }
 

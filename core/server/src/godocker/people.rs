@@ -153,14 +153,14 @@ pub(super) async fn remove_project(State(front): App, Who(who): Who, id: Name) -
     Ok(Json(json!({ "msg": "Project deleted" })))
 }
 
-const NO_DAYS: &str = "what was used is not told by day here; `berth account show` and `berth usage` tell it";
-
-pub(super) async fn usage_of_user(_: Who) -> Answer {
-    Err(ErrorBody::new(ErrorCode::NotFound, NO_DAYS).into())
+pub(super) async fn usage_of_user(State(front): App, Who(who): Who, login: Name) -> Answer {
+    let days = front.backend.account_days(&who, USER.to_owned(), name(login)?).await?;
+    Ok(Json(days.iter().map(accounts::day).collect()))
 }
 
-pub(super) async fn usage_of_project(_: Who) -> Answer {
-    Err(ErrorBody::new(ErrorCode::NotFound, NO_DAYS).into())
+pub(super) async fn usage_of_project(State(front): App, Who(who): Who, id: Name) -> Answer {
+    let days = front.backend.account_days(&who, PROJECT.to_owned(), name(id)?).await?;
+    Ok(Json(days.iter().map(accounts::day).collect()))
 }
 
 pub(super) async fn reset_quota(_: Who) -> Answer {

@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
-use berth_api::{AccountRow, ActRow, SetAccount};
+use berth_api::{AccountDay, AccountRow, ActRow, SetAccount};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -71,6 +71,27 @@ pub(super) async fn one(
 ) -> Answer<AccountRow> {
     let Path((kind, name)) = whose.map_err(unreadable)?;
     Ok(Json(front.backend.account(&who, kind, name).await?))
+}
+
+/// Tells what an account has used by day, within the quotas' period. Days without use are left out.
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{kind}/{name}/days",
+    tag = "accounts",
+    operation_id = "account_days",
+    params(
+        ("kind" = String, Path, description = "`user`, `project`, `group` or `member`"),
+        ("name" = String, Path, description = "Its name; `PROJECT/USER` for a member, with the slash as %2F"),
+    ),
+    responses((status = 200, description = "The days, in their order", body = Vec<AccountDay>), Refusals),
+)]
+pub(super) async fn days(
+    State(front): App,
+    Who(who): Who,
+    whose: Result<Path<(String, String)>, PathRejection>,
+) -> Answer<Vec<AccountDay>> {
+    let Path((kind, name)) = whose.map_err(unreadable)?;
+    Ok(Json(front.backend.account_days(&who, kind, name).await?))
 }
 
 /// Sets an account as a whole; only an administrator may.

@@ -136,6 +136,7 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(nodes::list))
         .routes(routes!(usage::list))
+        .routes(routes!(accounts::days))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::one, accounts::set, accounts::remove))
         .routes(routes!(accounts::acts))

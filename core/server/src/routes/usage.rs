@@ -16,13 +16,14 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UsageQuery {
-    /// `user` or `project`; `user` where it is not given.
+    /// `user`, `project`, `group` or `member`; `user` where it is not given.
     by: Option<String>,
     /// RFC 3339; ever, where it is not given.
     since: Option<String>,
 }
 
-/// Tells what users or projects have used.
+/// Tells what users, projects, groups or members of projects have used, as far as the caller may see them: what counts
+/// against quotas, what fades, what is kept for what runs; of users and projects also what ended jobs took.
 #[utoipa::path(
     get,
     path = "/v1/usage",
@@ -37,10 +38,10 @@ pub(super) async fn list(
     Query(UsageQuery { by, since }): Query<UsageQuery>,
 ) -> Answer<Vec<UsageRow>> {
     let by = by.unwrap_or_else(|| "user".to_owned());
-    if !matches!(by.as_str(), "user" | "project") {
+    if !matches!(by.as_str(), "user" | "project" | "group" | "member") {
         return Err(Refusal::at(
             "by",
-            format!("{by:?} is not known; usage is told by `user` or by `project`"),
+            format!("{by:?} is not known; usage is told by `user`, `project`, `group` or `member`"),
         ));
     }
     Ok(Json(front.backend.usage(&who, by, since).await?))

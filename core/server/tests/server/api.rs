@@ -47,6 +47,7 @@ fn sample(operation: &str) -> (&'static str, &'static str, Value) {
         "usage" => ("/v1/usage?by=project&since=2024-01-01T00:00:00Z", "200", Value::Null),
         "accounts" => ("/v1/accounts/project", "200", Value::Null),
         "account" => ("/v1/accounts/project/rna", "200", Value::Null),
+        "account_days" => ("/v1/accounts/project/rna/days", "200", Value::Null),
         "set_account" => (
             "/v1/accounts/project/rna",
             "200",

@@ -205,8 +205,12 @@ async fn what_berth_does_not_do_is_no_success() {
         site.ask("PUT", &format!("/task/{id}"), change).await.refusal(403, "invalid");
     }
     site.ask("GET", "/archive/-1", "").await.refusal(403, "invalid");
-    site.ask("GET", "/user/ada/usage", "").await.refusal(404, "not-found");
-    site.ask("GET", "/project/p/usage", "").await.refusal(404, "not-found");
+    let day = json!([{ "date": "2030_1_9", "cpu": 2.5, "ram": 3.0, "time": 90.0 }]);
+    for path in ["/user/ada/usage", "/project/p/usage"] {
+        let told = site.ask("GET", path, "").await;
+        assert_eq!((told.status, told.json()), (200, day.clone()), "{path}");
+    }
+    site.ask("GET", "/project/nobody/usage", "").await.refusal(404, "not-found");
 }
 
 #[tokio::test]

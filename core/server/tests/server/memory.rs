@@ -398,6 +398,26 @@ impl Backend for Memory {
         Ok(AccountRow { kind, name, version: 3, ..AccountRow::default() })
     }
 
+    async fn account_days(
+        &self,
+        _: &Caller,
+        kind: String,
+        name: String,
+    ) -> Result<Vec<AccountDay>, ErrorBody> {
+        if name == "nobody" {
+            return Err(ErrorBody::new(ErrorCode::NotFound, format!("there is no {kind} nobody")));
+        }
+        let day = AccountDay {
+            day: "2030-01-09".into(),
+            jobs: 2,
+            wall_ms: 90_000,
+            cpu_millis: 2500,
+            memory_mib: 3072,
+            ..AccountDay::default()
+        };
+        Ok(vec![day])
+    }
+
     async fn set_account(
         &self,
         who: &Caller,
