@@ -127,3 +127,21 @@ async fn outputs_are_written_with_the_owners_rights() {
     assert_eq!(row.state, "failed", "{row:?}");
     assert!(!target.join("out").exists());
 }
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn users_give_no_higher_priority_than_the_site_lets_them_and_keep_what_an_administrator_gave() {
+    let people = People::with(|setup| setup.jobs = "most-priority = 5\n".into()).await;
+    let refused = people.as_user(ANN, &["submit", "--hold", "--priority", "6", "--", "true"]).await;
+    assert!(refused.code != 0 && refused.err.contains("only administrators give more than 5"), "{refused:?}");
+    people.as_user(ANN, &["submit", "--hold", "--priority", "5", "--", "true"]).await.ok();
+    let refused = people.as_user(ANN, &["alter", "--priority", "6", "1"]).await;
+    assert!(refused.code != 0 && refused.err.contains("only administrators give more than 5"), "{refused:?}");
+    people.berth.cli(["alter", "--priority", "90", "1"]).await.ok();
+    people.as_user(ANN, &["alter", "--cpus", "2", "1"]).await.ok();
+    assert_eq!(people.berth.job(1).await.row.priority, 90, "it stays as it was given");
+    people.as_user(ANN, &["alter", "--priority", "70", "1"]).await.ok();
+    let refused = people.as_user(ANN, &["alter", "--priority", "90", "1"]).await;
+    assert_ne!(refused.code, 0, "down and not up again: {refused:?}");
+    people.berth.cli(["submit", "--hold", "--priority", "90", "--", "true"]).await.ok();
+}

@@ -150,6 +150,7 @@ impl Check<'_> {
             grace: raw.grace.0,
             retry_on_node_failure: *raw.retry_on_node_failure,
             starts_per_plan: *raw.starts_per_plan,
+            most_priority: raw.most_priority.as_ref().map(|most| **most),
             archive: *raw.archive,
             archive_after: raw.archive_after.as_ref().map(|age| age.0),
             archive_directory: raw.archive_directory.value(),

@@ -96,6 +96,8 @@ pub struct Jobs {
     pub longest_time: Option<Duration>,
     /// From asking a job to end to killing it.
     pub grace: Duration,
+    /// The highest priority that users may give their jobs.
+    pub most_priority: Option<i32>,
     /// The most retries after the loss of a node.
     pub retry_on_node_failure: u32,
     /// The most starts in one plan.

@@ -171,6 +171,9 @@ pub struct RawJobs {
     /// How long a job that is asked to end has until it is killed.
     #[schemars(extend("default" = "10s", "most" = "7d"))]
     pub grace: At<Span>,
+    /// The highest priority that users may give their jobs; administrators may go beyond. Left out, any may be given.
+    #[schemars(range(min = -1_000_000, max = 1_000_000))]
+    pub most_priority: Option<At<i32>>,
     /// The most retries that `--retry-on-node-failure` may ask for.
     #[schemars(range(min = 0, max = 100), extend("default" = 0))]
     pub retry_on_node_failure: At<u32>,

@@ -21,7 +21,10 @@ impl Service {
     ) -> Result<Command, ErrorBody> {
         let submission = self.daemon.store.submission(found.id).await.map_err(failures::store)?;
         let submission = submission.ok_or_else(|| access::no_such_job(&found.id.to_string()))?;
-        let spec = submit::altered(&submission.spec, alteration, &self.daemon.config.now().jobs)?;
+        let limits = &self.daemon.config.now().jobs;
+        let spec = submit::altered(&submission.spec, alteration, limits)?;
+        let before = Some(submission.spec.priority);
+        submit::check_priority(spec.priority, before, limits, access::administers(who))?;
         let grant = self.granted(&submission.owner, &spec, &submission.executor).await?;
         let (owner, executor) = (submission.owner.clone(), submission.executor.clone());
         let submission = Arc::new(Submission { spec, owner, grant, executor });

@@ -40,7 +40,9 @@ impl Service {
             dependencies.push((found.id, kind));
         }
         let ids: Vec<JobId> = dependencies.iter().map(|&(id, _)| id).collect();
-        let spec = submit::check(job, dependencies, &self.daemon.config.now().jobs, now())?;
+        let limits = &self.daemon.config.now().jobs;
+        let spec = submit::check(job, dependencies, limits, now())?;
+        submit::check_priority(spec.priority, None, limits, access::administers(who))?;
         if let Some(notices) = &spec.notices {
             let asked = self.daemon.notices.may_ask(&who.identity, notices);
             asked.map_err(|refused| submit::wrong(refused.field, refused.words))?;

@@ -163,6 +163,28 @@ pub fn check(
     finish(spec, problems)
 }
 
+/// Checks the priority of a job that had another one before, if it is not new. Who has a job with a higher one than
+/// they may give keeps it, as an administrator gave it.
+///
+/// # Errors
+/// When only administrators may give it.
+pub fn check_priority(
+    priority: i32,
+    before: Option<i32>,
+    limits: &Jobs,
+    administers: bool,
+) -> Result<(), ErrorBody> {
+    let Some(most) = limits.most_priority.filter(|&most| priority > most && !administers) else {
+        return Ok(());
+    };
+    if before.is_some_and(|before| priority <= before) {
+        return Ok(());
+    }
+    let mut problems = Problems::default();
+    problems.add("priority", format!("{priority}; only administrators give more than {most} here"));
+    Err(invalid(problems))
+}
+
 /// What was asked for, with something changed.
 ///
 /// # Errors
