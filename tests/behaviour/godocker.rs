@@ -7,7 +7,9 @@ use berth_testbed::{IMAGE_PLAIN, godocker_commands};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{Containers, Said, free_port, in_container, is_root, over_tcp, said, sh};
+use crate::harness::{
+    Containers, Said, eventually, free_port, in_container, is_over, is_root, over_tcp, said, sh,
+};
 
 /// A site whose users have that command line, and its administrator, who has logged in.
 struct Site {
@@ -44,11 +46,15 @@ impl Site {
 
     /// Runs one of its programs.
     async fn god(&self, program: &str, args: &[&str]) -> Said {
+        said(self.command(program, args)).await
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(self.commands.join(program));
         // Its tables are as wide as the terminal.
         command.args(args).env("HOME", self.containers.berth.path("home")).env("COLUMNS", "300");
         command.env("PYTHONUTF8", "1").current_dir(self.containers.berth.path("."));
-        said(command).await
+        command
     }
 
     /// Its words, when it has succeeded, as far as its exit code tells.
@@ -83,9 +89,9 @@ async fn its_users_log_in_and_see_what_there_is() {
     let wrong = site.god("godlogin", &["-l", "eve", "-a", &site.token, "-s", &server]).await;
     assert!(wrong.out.contains("Unauthorized"), "a token of somebody else: {wrong:?}");
     assert!(site.says("godimage", &["list"]).await.contains(IMAGE_PLAIN));
-    let shown = site.god("goduser", &["show"]).await;
-    assert!(shown.out.contains(&site.user) && shown.out.contains("True"), "{shown:?}");
-    assert!(!shown.out.contains(&site.token), "no key is told");
+    let shown = site.says("goduser", &["show"]).await;
+    assert!(shown.contains(&site.user) && shown.contains("True"), "{shown}");
+    assert!(!shown.contains(&site.token), "no key is told");
     let config = site.ask("GET", "/config", "").await;
     let disk = json!({"name": "disk", "value": ["ssd"]});
     assert!(config["constraints"].as_array().unwrap().contains(&disk), "{config}");
@@ -197,6 +203,42 @@ async fn its_users_suspend_resume_and_kill() {
     let update = ["update", "-i", &waits.to_string(), "-r", "cpu", "-v", "3"];
     site.says("godjob", &update).await;
     assert_eq!(berth.job(waits).await.row.cpu_millis, 3000);
+}
+
+#[tokio::test]
+#[ignore = "needs godocker_CLI and a Docker Engine"]
+async fn a_list_of_theirs_is_sent_bit_by_bit() {
+    let site = Site::start().await;
+    let berth = &site.containers.berth;
+    let script = berth.write("task.sh", "#!/bin/sh\nexec sleep 600\n").display().to_string();
+    let root: &[&str] = if is_root() { &["--root"] } else { &[] };
+    for name in ["one", "two", "three"] {
+        let add = ["add", "--batch", "b", "-n", name, "-i", IMAGE_PLAIN, "-s", &script];
+        site.says("godbatch", &[add.as_slice(), root].concat()).await;
+    }
+    let play = site.command("godbatch", &["play", "--batch", "b", "--parallel", "2"]);
+    let playing = tokio::spawn(said(play));
+    let sent = async |most_active: usize| {
+        let jobs = berth.all_jobs().await;
+        let active = jobs.iter().filter(|job| !is_over(&job.state)).count();
+        assert!(active <= most_active, "more than two at a time: {jobs:?}");
+        jobs
+    };
+    eventually("two are sent", async || sent(2).await.len() == 2).await;
+    let first = sent(2).await.iter().map(|job| job.id).min().unwrap();
+    site.says("godjob", &["kill", &first.to_string()]).await;
+    eventually("the third follows", async || sent(2).await.len() == 3).await;
+    let played = playing.await.unwrap().ok();
+    assert!(played.contains("Completed!"), "{played}");
+    let shown = site.says("godbatch", &["show"]).await;
+    for job in sent(2).await {
+        assert!(shown.contains(&job.id.to_string()), "{shown}");
+        assert!(berth.job(job.id).await.spec.tags.contains(&"batch:b".to_owned()));
+    }
+    site.says("godbatch", &["clean"]).await;
+    assert!(!site.says("godbatch", &["show"]).await.contains("three"));
+    site.says("godjob", &["killall", "--tag", "batch:b"]).await;
+    eventually("all are over", async || sent(2).await.iter().all(|job| is_over(&job.state))).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 #   godocker.sh up      makes it, where it is not there yet
 #   godocker.sh down    removes it
 #
-# Prints COMMANDS, the folder with godlogin, godjob, godfile, godproject, goduser and godimage.
+# Prints COMMANDS, the folder with godlogin, godjob, godbatch, godfile, godproject, goduser and godimage.
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 # Its last version. Later versions of click refuse how it gives its options.
@@ -12,16 +12,17 @@ packages=(godocker_CLI==1.0.25 click==7.1.2)
 folder=$testbed/godocker
 
 # It was written for Python 2. Where Python 3 makes it fail before it has sent anything, or behind what came back, it is
-# mended: it compares options that were not given with 0, and joins bytes to text.
+# mended: it compares options that were not given with 0, joins bytes to text, and writes them as JSON.
 mend() {
     local programs
     programs=$("$folder/bin/python" -c 'import bin; print(bin.__path__[0])')
     sed -Ei 's/^( *if \w+) >= 0:/\1 is not None:/' "$programs/godproject.py" "$programs/goduser.py"
     sed -i "s/^\( *tags = .*\)\.encode('utf-8')$/\1/" "$programs/godjob.py"
+    sed -i "s/^\( *command=script\.read()\)$/\1.decode('utf-8')/" "$programs/godbatch.py"
 }
 
 works() {
-    [ "$(cat "$folder/packages" 2>/dev/null)" = "${packages[*]}, mended" ] && "$folder/bin/godlogin" --help >/dev/null 2>&1
+    [ "$(cat "$folder/packages" 2>/dev/null)" = "${packages[*]}, mended thrice" ] && "$folder/bin/godlogin" --help >/dev/null 2>&1
 }
 
 up() {
@@ -34,7 +35,7 @@ up() {
         "$folder/bin/pip" --quiet --disable-pip-version-check install "${packages[@]}" >&2 ||
             die "godocker_CLI cannot be installed"
         mend
-        echo "${packages[*]}, mended" >"$folder/packages"
+        echo "${packages[*]}, mended thrice" >"$folder/packages"
         works || die "godocker_CLI does not run with $(python3 --version)"
     fi
     echo "COMMANDS=$folder/bin"
