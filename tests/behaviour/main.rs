@@ -25,6 +25,7 @@ mod projects;
 mod quotas;
 mod refusals;
 mod reload;
+mod resources;
 mod running;
 mod scripts;
 mod terminal;

@@ -27,6 +27,6 @@ pub use job::{
 pub use notices::{JobMessage, NoticesRow, SetNotices, SinkRow};
 pub use operate::{
     Alteration, ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow,
-    PluginCheck, PluginRow, ServerInfo, TokenCreated, TokenRow, UsageRow,
+    PluginCheck, PluginRow, ResourceRow, ServerInfo, TokenCreated, TokenRow, UsageRow,
 };
 pub use submit::{CommandText, Submit, Submitted, VolumeText};

@@ -159,11 +159,25 @@ pub struct NodeRow {
     pub gpus_total: u32,
     /// Whole GPUs.
     pub gpus_used: u32,
+    /// Its named resources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceRow>,
     /// How many jobs hold something of it.
     pub jobs: u32,
     /// What its executor says, when something is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// A resource that the site has given a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResourceRow {
+    /// The name, as jobs ask for it.
+    pub name: String,
+    /// How much there is.
+    pub total: u64,
+    /// How much jobs hold.
+    pub used: u64,
 }
 
 /// A plugin: a policy or an executor.

@@ -52,6 +52,9 @@ pub struct Submit {
     /// Whole GPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
+    /// Resources that the site has given names to, such as licences, and how much of each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, u64>,
     /// Whole CPUs for itself alone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exclusive: bool,

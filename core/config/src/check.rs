@@ -1,5 +1,7 @@
 //! From what was written to what is used: everything that takes more than one value to judge.
 
+mod resources;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -56,6 +58,7 @@ impl Check<'_> {
             notices: self.notices(&raw.notices),
             webhooks: self.webhooks(&raw.webhooks),
             executors: self.executors(raw.executors),
+            resources: resources::resources(self, &raw.resources),
             log: self.log(&raw.log),
         }
     }

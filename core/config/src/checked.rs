@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use berth_model::{NodePattern, Stock};
+
 use crate::{
     known::KnownPlugins,
     load::Loader,
@@ -33,6 +35,7 @@ pub struct Config {
     pub webhooks: Vec<Webhook>,
     /// In the order of the file; never empty.
     pub executors: Vec<Executor>,
+    pub resources: Vec<NamedResource>,
     pub log: Log,
 }
 
@@ -330,6 +333,35 @@ fn to_json(value: &toml::Value) -> serde_json::Value {
         toml::Value::Datetime(at) => at.to_string().into(),
         toml::Value::Array(array) => array.iter().map(to_json).collect(),
         toml::Value::Table(table) => table.iter().map(|(key, value)| (key.clone(), to_json(value))).collect(),
+    }
+}
+
+/// One of `[[resources]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedResource {
+    /// What jobs ask for.
+    pub name: String,
+    /// How much there is, on each of these nodes or in all.
+    pub stock: Stock,
+    /// The nodes; empty for all that have the labels.
+    pub nodes: Vec<NodePattern>,
+    /// Labels of the nodes.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl NamedResource {
+    /// It belongs to no node, and all of them share it.
+    #[must_use]
+    pub fn is_of_site(&self) -> bool {
+        self.nodes.is_empty() && self.labels.is_empty()
+    }
+
+    /// Whether a node has it.
+    #[must_use]
+    pub fn is_on(&self, node: &str, labels: &BTreeMap<String, String>) -> bool {
+        !self.is_of_site()
+            && (self.nodes.is_empty() || self.nodes.iter().any(|pattern| pattern.matches(node)))
+            && self.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
     }
 }
 

@@ -25,8 +25,8 @@ mod source;
 mod tree;
 
 pub use checked::{
-    Auth, Cluster, Config, Executor, Jobs, Ldap, Limits, Log, Own, Policy, PolicySource, Quotas, Server,
-    Store, Watcher,
+    Auth, Cluster, Config, Executor, Jobs, Ldap, Limits, Log, NamedResource, Own, Policy, PolicySource,
+    Quotas, Server, Store, Watcher,
 };
 pub use defaults::Surroundings;
 pub use diagnostics::{Problem, Problems, Severity};

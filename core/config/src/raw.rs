@@ -101,6 +101,9 @@ pub struct RawConfig {
     /// What runs the jobs, each under a name of the site's choice. With none at all, jobs are processes of
     /// this machine.
     pub executors: BTreeMap<String, At<RawExecutor>>,
+    /// Resources that the site gives names to: licences, scratch space, devices. Jobs ask for them with --resource.
+    #[schemars(extend("default" = []))]
+    pub resources: Vec<At<RawResource>>,
     /// Berth's own log, which goes to standard error.
     pub log: RawLog,
 }
@@ -582,6 +585,29 @@ pub struct RawExecutor {
     #[schemars(skip)]
     #[serde(default)]
     pub own: Open,
+}
+
+/// `[[resources]]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawResource {
+    /// What jobs ask for: letters, digits, dots, dashes and underscores, such as gpu_10.5.
+    pub name: At<String>,
+    /// How much of it there is, where all of it is alike.
+    #[schemars(range(min = 1))]
+    pub total: Option<At<u64>>,
+    /// The numbers of its units, where each is a thing of its own: 0-1, or 0,2. A job is told which ones it has.
+    pub units: Option<At<String>>,
+    /// Device files that a job with a unit may use; {unit} stands for the unit's number. Containers see no others.
+    #[schemars(extend("default" = []))]
+    pub devices: Vec<At<String>>,
+    /// The nodes that have so much of it each, such as local/node1 or docker/*. With neither nodes nor labels it
+    /// belongs to no node, and all of them share it.
+    #[schemars(extend("default" = []))]
+    pub nodes: Vec<At<String>>,
+    /// Labels, as NAME=VALUE, that such nodes have, too.
+    #[schemars(extend("default" = []))]
+    pub labels: Vec<At<String>>,
 }
 
 /// `[log]`

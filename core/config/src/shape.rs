@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The order in which sections are written.
-pub(crate) const SECTIONS: [&str; 13] = [
+pub(crate) const SECTIONS: [&str; 14] = [
     "cluster",
     "server",
     "jobs",
@@ -22,6 +22,7 @@ pub(crate) const SECTIONS: [&str; 13] = [
     "notices",
     "webhooks",
     "executors",
+    "resources",
     "log",
 ];
 

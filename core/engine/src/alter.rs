@@ -83,6 +83,7 @@ impl Engine {
             self.check_affordable(whose, spec)?;
         }
         self.let_go_of_quota(id);
+        self.telling.is_another(id, self.jobs.get(&id).map(|job| &**job));
         self.kin.join(&mut self.names, whose);
         if let Some(job) = self.jobs.get_mut(&id) {
             job.take(spec, whose);
@@ -111,7 +112,8 @@ impl Engine {
             return Err(Refusal::State { job, state, why: "a task runs again as its array has it" });
         }
         let executor = self.names.number(&submission.executor);
-        let placement = self.nodes.placement(executor, &spec.constraints);
+        let wish = self.wish(executor, &spec.constraints, &spec.named);
+        let placement = self.nodes.placement(wish);
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
         let project = self.project_number(&spec.project)?;
         let whose = Whose { user: self.names.number(&stored.owner), project };

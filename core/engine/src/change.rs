@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use berth_model::{
-    AccountKind, AccountTerms, ArrayRange, Attempt, Dependency, JobEventRecord, JobId, JobState, Resources,
-    Submission, Used, UtcMs,
+    AccountKind, AccountTerms, ArrayRange, Attempt, Dependency, JobEventRecord, JobId, JobState,
+    NamedAmounts, NamedGrant, Resources, Submission, Used, UtcMs,
 };
 
 use crate::StoredAccount;
@@ -112,6 +112,8 @@ pub struct Moving {
     pub memory_peak_bytes: Option<u64>,
     /// What its user should know about its present state, such as the executor's last words.
     pub note: Option<String>,
+    /// The named resources that the present or last execution was given, without their devices.
+    pub granted: Vec<NamedGrant>,
 }
 
 /// A job as the engine is given it back at the start, without scripts, environments and histories.
@@ -135,6 +137,8 @@ pub struct LiveJob {
     pub constraints: BTreeMap<String, String>,
     /// What each execution gets.
     pub needs: Resources,
+    /// The named resources that each execution gets.
+    pub named: NamedAmounts,
     /// The longest an execution may run, in milliseconds.
     pub time_limit_ms: Option<u64>,
     /// The time between asking and killing, in milliseconds.

@@ -54,7 +54,8 @@ impl Engine {
             return Err(Refusal::UnknownExecutor(submission.executor.clone()));
         }
         let unmet = self.unmet_dependencies(&spec.dependencies, ended)?;
-        let placement = self.nodes.placement(executor, &spec.constraints);
+        let wish = self.wish(executor, &spec.constraints, &spec.named);
+        let placement = self.nodes.placement(wish);
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
         let whose = Whose {
             user: self.names.number(&submission.owner.user),

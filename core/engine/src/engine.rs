@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::{
-    Attempt, AttemptName, End, EventKind, Exit, Hold, JobEvent, JobEventRecord, JobId, JobState, Step,
-    StopCause, UtcMs,
+    Attempt, AttemptName, End, EventKind, Exit, Hold, JobEvent, JobEventRecord, JobId, JobState,
+    NamedAmounts, Step, Stock, StopCause, UtcMs,
 };
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Change, Effect, Input, LiveJob, Moving, Outcome, QuotaSettings,
+    Change, Effect, Input, LiveJob, Moving, NameId, Outcome, PlacementId, QuotaSettings,
     accounts::{Accounts, DEFAULT_PROJECT},
     disk::Disk,
     job::{Job, Kind},
     kin::Kin,
     names::Names,
     nodes::Nodes,
+    placements::Wish,
+    pools::Wanted,
     telling::Telling,
     timers::{Due, Timers},
 };
@@ -33,6 +35,8 @@ pub struct Settings {
     pub asks_before_starts: bool,
     /// What users and projects may use.
     pub quotas: QuotaSettings,
+    /// Named resources that belong to no node, and how much there is of each.
+    pub site_resources: NamedAmounts,
 }
 
 /// The core loop as a pure state machine.
@@ -72,11 +76,14 @@ impl Engine {
         let mut names = Names::default();
         let default_project = names.number(DEFAULT_PROJECT);
         let accounts = Accounts::new(settings.quotas.clone(), default_project);
+        let mut nodes = Nodes::default();
+        let site = settings.site_resources.iter();
+        nodes.site.set(site.map(|(name, &sum)| (names.number(name), Stock::Sum(sum))));
         Self {
             settings,
             now: UtcMs(0),
             names,
-            nodes: Nodes::default(),
+            nodes,
             jobs: FxHashMap::default(),
             arrays: BTreeSet::new(),
             waiting_on: BTreeMap::new(),
@@ -231,6 +238,8 @@ impl Engine {
             cpu_micros: run.and_then(|run| run.cpu_micros),
             memory_peak_bytes: run.and_then(|run| run.memory_peak_bytes),
             note: rare.and_then(|rare| rare.note.clone()),
+            granted: run
+                .map_or_else(Vec::new, |run| run.held.iter().map(|held| held.kept(&self.names)).collect()),
         }
     }
 
@@ -277,9 +286,10 @@ impl Engine {
         // What was sent ahead and waits there still has nothing to give back; its place in the line goes
         // when its turn comes.
         let gives_back = !run.ahead;
+        let held = run.held.clone();
         let room_before = self.nodes.free_on(node);
         if gives_back {
-            self.nodes.release(node, &needs);
+            self.nodes.release(node, &needs, &held);
         }
         if asked {
             self.out.effects.push(Effect::ReleaseStart { job: id });
@@ -424,6 +434,7 @@ impl Engine {
     pub(crate) fn live(&self, id: JobId, job: &Job, name: &str) -> LiveJob {
         let rare = job.rare.as_deref();
         let text = |number| self.names.name(number).to_owned();
+        let wish = self.nodes.wish_of(job.placement);
         LiveJob {
             id,
             task_of: match job.kind {
@@ -435,8 +446,9 @@ impl Engine {
             project: text(job.project),
             name: name.to_owned(),
             executor: text(self.nodes.executor_of(job.placement)),
-            constraints: self.nodes.constraints_of(job.placement).cloned().unwrap_or_default(),
+            constraints: wish.map(|wish| wish.constraints.clone()).unwrap_or_default(),
             needs: job.needs,
+            named: self.named_amounts(job.placement),
             time_limit_ms: job.time_limit_ms,
             grace_ms: u64::from(job.grace_ms),
             submitted: job.submitted,
@@ -446,5 +458,24 @@ impl Engine {
             wants_network: rare.is_some_and(|rare| rare.wants_network),
             moving: self.moving(job, None),
         }
+    }
+
+    /// The named resources that a placement asks for, by their names.
+    pub(crate) fn named_amounts(&self, placement: PlacementId) -> NamedAmounts {
+        let named = self.nodes.named_of(placement).iter();
+        named.map(|&(name, amount)| (self.names.name(name).to_owned(), amount)).collect()
+    }
+
+    /// What a job of this executor asks of its nodes.
+    pub(crate) fn wish(
+        &mut self,
+        executor: NameId,
+        constraints: &BTreeMap<String, String>,
+        named: &NamedAmounts,
+    ) -> Wish {
+        let wanted = named.iter().filter(|(_, amount)| **amount > 0);
+        let mut named: Wanted = wanted.map(|(name, &amount)| (self.names.number(name), amount)).collect();
+        named.sort_unstable();
+        Wish { executor, constraints: constraints.clone(), named }
     }
 }

@@ -7,7 +7,12 @@ use berth_model::{AttemptName, Hold, JobId, JobState, Resources, UtcMs, WaitReas
 use crate::{
     Engine, NodeId, Spell,
     job::{Job, Kind},
+    pools::Pools,
 };
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
 
 /// What the engine knows of a live job beyond what is stored.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +46,19 @@ pub struct NodeView {
     pub away: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its named resources.
+    pub named: Vec<NamedView>,
+}
+
+/// How much there is of a named resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedView {
+    /// Its name.
+    pub name: String,
+    /// How much there is.
+    pub total: u64,
+    /// How much is held.
+    pub used: u64,
 }
 
 /// A running job, as watchers are shown it.
@@ -246,7 +264,7 @@ impl Engine {
         let nodes: Vec<NodeId> =
             self.nodes.nodes_of(job.placement).iter().copied().filter(|&id| self.nodes.is_open(id)).collect();
         let frees = || nodes.iter().filter_map(|&id| self.nodes.node(id).map(|node| (id, node.free())));
-        if frees().any(|(_, free)| job.needs.fits_in(&free)) {
+        if nodes.iter().any(|&id| self.nodes.fits(id, job.placement, &job.needs)) {
             return None;
         }
         let needs = &job.needs;
@@ -256,13 +274,57 @@ impl Engine {
             (missing.gpus, missing.cpu_millis, missing.memory_bytes)
         });
         Some(match nearest {
-            Some((id, free)) => format!(
-                "it needs {needs}; {} comes nearest and has {free} free of {}",
-                self.node_name(id),
-                self.nodes.node(id).map(|node| node.total).unwrap_or_default(),
-            ),
+            Some((id, free)) => {
+                let usual = (!needs.fits_in(&free)).then(|| {
+                    let total = self.nodes.node(id).map(|node| node.total).unwrap_or_default();
+                    let node = self.node_name(id);
+                    format!("it needs {needs}; {node} comes nearest and has {free} free of {total}")
+                });
+                let parts: Vec<String> = usual.into_iter().chain(self.named_shortage(id, job)).collect();
+                parts.join("; ")
+            }
             None => "no node that it may run on takes jobs at the moment".into(),
         })
+    }
+
+    /// What is short of named resources for a job on a node, and who has it, in general terms.
+    fn named_shortage(&self, id: NodeId, job: &Job) -> Vec<String> {
+        let Some(node) = self.nodes.node(id) else { return Vec::new() };
+        let short = self.nodes.named_of(job.placement).iter().filter_map(|&(name, asked)| {
+            let free = self.nodes.free_named(node, name);
+            (asked > free).then_some((name, asked, free))
+        });
+        short
+            .map(|(name, asked, free)| {
+                let site = self.nodes.site.has(name);
+                let pool = if site { self.nodes.site.get(name) } else { node.pools.get(name) };
+                let place = if site { "the whole site".to_owned() } else { self.node_name(id) };
+                let (total, (jobs, users)) = pool.map_or((0, (0, 0)), |pool| (pool.total(), pool.holders()));
+                let name = self.names.name(name);
+                let by = format!("{} of {}", counted(jobs as usize, "job"), counted(users, "user"));
+                format!(
+                    "it needs {asked} of {name}; {place} has {free} free of {total}, the rest is held by {by}"
+                )
+            })
+            .collect()
+    }
+
+    /// How much there is of each named resource, and how much of it is held.
+    fn named_views(&self, pools: &Pools) -> Vec<NamedView> {
+        let view = |(name, pool): (crate::NameId, &crate::pools::Pool)| NamedView {
+            name: self.names.name(name).to_owned(),
+            total: pool.total(),
+            used: pool.held(),
+        };
+        let mut views: Vec<NamedView> = pools.iter().map(view).collect();
+        views.sort_by(|one, other| one.name.cmp(&other.name));
+        views
+    }
+
+    /// The named resources that belong to no node.
+    #[must_use]
+    pub fn site_resources(&self) -> Vec<NamedView> {
+        self.named_views(&self.nodes.site)
     }
 
     /// The last plan's reasons for passing jobs over, each with the number of jobs.
@@ -285,6 +347,7 @@ impl Engine {
                 open: self.nodes.is_open(id),
                 away: self.nodes.executor(node.executor).and_then(|state| state.away.clone()),
                 labels: node.labels.clone(),
+                named: self.named_views(&node.pools),
             })
             .collect()
     }

@@ -22,12 +22,22 @@ impl Engine {
             return Ok(());
         }
         let executor = executor.to_owned();
+        for &(name, asked) in self.nodes.named_of(placement) {
+            let most = self.nodes.most_named(placement, name);
+            if most < asked {
+                let name = self.names.name(name).to_owned();
+                return Err(Refusal::NoSuchResource { executor: executor.to_owned(), name, asked, most });
+            }
+        }
         match totals().max_by_key(|total| (met(needs, total), total.cpu_millis, total.memory_bytes)) {
             Some(largest) => Err(Refusal::TooLarge { executor, needs: *needs, largest }),
             None => {
-                let labels = self.nodes.constraints_of(placement);
-                let wishes = labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}"));
-                let constraints = wishes.collect::<Vec<_>>().join(", ");
+                let wish = self.nodes.wish_of(placement);
+                let labels = wish.into_iter().flat_map(|wish| &wish.constraints);
+                let labels = labels.map(|(key, value)| format!("{key}={value}"));
+                let named = self.named_amounts(placement);
+                let named = (!named.is_empty()).then(|| berth_model::format_named(&named));
+                let constraints = labels.chain(named).collect::<Vec<_>>().join(", ");
                 Err(Refusal::NoSuchNode { executor, constraints })
             }
         }

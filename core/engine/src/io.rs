@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use berth_model::{
-    AccountKind, AccountTerms, Attempt, AttemptName, Bound, Exit, JobId, NetworkAttachment, Resources,
-    StateKind, StopCause, Submission, TermsError, UtcMs,
+    AccountKind, AccountTerms, Attempt, AttemptName, Bound, Exit, JobId, NamedGrant, NetworkAttachment,
+    Resources, StateKind, Stock, StopCause, Submission, TermsError, UtcMs,
 };
 
 use crate::{
@@ -293,6 +293,21 @@ pub enum Refusal {
         /// The labels that were asked for.
         constraints: String,
     },
+    /// There is never so much of a named resource.
+    #[error(
+        "it asks for {asked} of resource {name}, and {} for jobs of executor {executor}",
+        if *most == 0 { "there is none".to_owned() } else { format!("there are never more than {most} in one place") }
+    )]
+    NoSuchResource {
+        /// The executor.
+        executor: String,
+        /// The resource.
+        name: String,
+        /// What was asked.
+        asked: u64,
+        /// The most that one place has.
+        most: u64,
+    },
     /// The executor does not exist.
     #[error("executor {0:?} is not configured")]
     UnknownExecutor(String),
@@ -399,6 +414,8 @@ pub struct NodeInfo {
     pub total: Resources,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its named resources.
+    pub named: BTreeMap<String, Stock>,
     /// Whether it takes new jobs.
     pub usable: bool,
 }
@@ -592,6 +609,8 @@ pub struct LaunchOrder {
     pub node: String,
     /// Its network, where the policy gave one.
     pub network: Option<NetworkAttachment>,
+    /// The named resources that it was given.
+    pub granted: Vec<NamedGrant>,
 }
 
 /// What an attempt is asked to do.

@@ -7,7 +7,9 @@ use berth_model::{
     StopCause, UtcMs,
 };
 
-use crate::{ArrayEnds, NameId, NodeId, PlacementId, accounts::Keys, pace::Pace, spells::Series};
+use crate::{
+    ArrayEnds, NameId, NodeId, PlacementId, accounts::Keys, pace::Pace, pools::Held, spells::Series,
+};
 
 /// A job that has not ended.
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub(crate) struct Run {
     /// asked first.
     pub(crate) unsure: bool,
     pub(crate) network: Option<NetworkAttachment>,
+    /// The named resources that it holds.
+    pub(crate) held: Vec<Held>,
     /// Whether the attempt was known to be taken when the question that is under way was asked.
     pub(crate) reconciling: Option<bool>,
     pub(crate) stops_sent: u32,

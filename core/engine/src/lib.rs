@@ -20,8 +20,10 @@ mod kin;
 mod names;
 mod nodes;
 mod pace;
+mod placements;
 mod plan;
 mod plan_check;
+mod pools;
 mod quotas;
 mod reports;
 mod restore;
@@ -35,7 +37,7 @@ pub use accounts::{CountAt, DEFAULT_PROJECT, OnBreach, QuotaSettings, StoredAcco
 pub use change::{ArrayEnds, Change, LiveJob, Moving, Restored, StoredDirectory};
 pub use disk::Measured;
 pub use engine::{Engine, Settings};
-pub use explain::{LaunchedView, LiveView, NodeView, RunningView};
+pub use explain::{LaunchedView, LiveView, NamedView, NodeView, RunningView};
 pub use fading::Faded;
 pub use io::{
     Abilities, Actor, Answer, Command, ControlAction, Effect, Input, LaunchAnswer, LaunchOrder, NodeInfo,

@@ -2,9 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use berth_model::{JobId, Resources};
+use berth_model::{JobId, Resources, Stock};
 
-use crate::{Abilities, NameId, NodeId, NodeInfo, NodeTold, PlacementId, PlacementTold, Room, names::Names};
+use crate::{
+    Abilities, NameId, NodeId, NodeInfo, NodeTold, PlacementId, PlacementTold, Room,
+    names::Names,
+    placements::Placements,
+    pools::{Held, Pools},
+};
 
 /// A machine with its allocations.
 #[derive(Debug)]
@@ -14,13 +19,15 @@ pub(crate) struct Node {
     pub(crate) total: Resources,
     /// What live jobs hold; more than `total` only if the node has shrunk under them.
     pub(crate) used: Resources,
+    /// Its named resources.
+    pub(crate) pools: Pools,
     pub(crate) jobs: u32,
     /// Tasks that were sent ahead and wait there for room, oldest first.
     pub(crate) ahead: VecDeque<JobId>,
     pub(crate) labels: BTreeMap<String, String>,
     usable: bool,
     /// Its executor still names it.
-    present: bool,
+    pub(crate) present: bool,
 }
 
 impl Node {
@@ -39,24 +46,16 @@ pub(crate) struct ExecutorState {
     pub(crate) away: Option<String>,
 }
 
-/// Jobs with the same executor and constraints may run on the same nodes.
-#[derive(Debug)]
-struct Placement {
-    executor: NameId,
-    constraints: BTreeMap<String, String>,
-    nodes: Vec<NodeId>,
-}
-
 /// All nodes, placements and allocations.
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
     executors: BTreeMap<NameId, ExecutorState>,
-    nodes: Vec<Node>,
-    placements: Vec<Placement>,
-    by_wish: BTreeMap<(NameId, BTreeMap<String, String>), PlacementId>,
-    /// Nodes and placements that the policy has not been told in their present form.
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) placements: Placements,
+    /// Named resources that belong to no node.
+    pub(crate) site: Pools,
+    /// Nodes that the policy has not been told in their present form.
     stale_nodes: Vec<NodeId>,
-    stale_placements: Vec<PlacementId>,
 }
 
 impl Nodes {
@@ -78,17 +77,27 @@ impl Nodes {
     }
 
     /// Takes over what an executor says of its nodes.
-    pub(crate) fn set_capacity(&mut self, executor: NameId, abilities: Abilities, infos: Vec<NodeInfo>) {
+    pub(crate) fn set_capacity(
+        &mut self,
+        executor: NameId,
+        abilities: Abilities,
+        infos: Vec<NodeInfo>,
+        names: &mut Names,
+    ) {
         let state = self.expect_executor(executor);
         *state = ExecutorState { abilities, known: true, away: None };
         for node in self.nodes.iter_mut().filter(|node| node.executor == executor) {
             node.present = false;
             node.usable = false;
+            node.pools.set([]);
         }
         for info in infos {
             let id = self.node_of(executor, &info.name);
+            let stocks: Vec<(NameId, Stock)> =
+                info.named.into_iter().map(|(name, stock)| (names.number(&name), stock)).collect();
             if let Some(node) = self.nodes.get_mut(id as usize) {
                 node.total = info.total;
+                node.pools.set(stocks);
                 node.labels = info.labels;
                 node.usable = info.usable;
                 node.present = true;
@@ -113,6 +122,7 @@ impl Nodes {
                 name: name.to_owned(),
                 total: Resources::default(),
                 used: Resources::default(),
+                pools: Pools::default(),
                 jobs: 0,
                 ahead: VecDeque::new(),
                 labels: BTreeMap::new(),
@@ -130,65 +140,7 @@ impl Nodes {
                 self.stale_nodes.push(id);
             }
         }
-        for id in 0..self.placements.len() {
-            let id = PlacementId::try_from(id).unwrap_or(PlacementId::MAX);
-            let suitable = self.suitable(id);
-            if let Some(placement) = self.placements.get_mut(id as usize)
-                && placement.executor == executor
-                && placement.nodes != suitable
-            {
-                placement.nodes = suitable;
-                if !self.stale_placements.contains(&id) {
-                    self.stale_placements.push(id);
-                }
-            }
-        }
-    }
-
-    fn suitable(&self, placement: PlacementId) -> Vec<NodeId> {
-        let Some(placement) = self.placements.get(placement as usize) else { return Vec::new() };
-        let fits = |node: &Node| {
-            node.present
-                && node.executor == placement.executor
-                && placement.constraints.iter().all(|(key, value)| node.labels.get(key) == Some(value))
-        };
-        (0..).zip(&self.nodes).filter(|(_, node)| fits(node)).map(|(id, _)| id).collect()
-    }
-
-    /// The placement for these wishes.
-    pub(crate) fn placement(
-        &mut self,
-        executor: NameId,
-        constraints: &BTreeMap<String, String>,
-    ) -> PlacementId {
-        let wish = (executor, constraints.clone());
-        if let Some(&id) = self.by_wish.get(&wish) {
-            return id;
-        }
-        let id = PlacementId::try_from(self.placements.len()).unwrap_or(PlacementId::MAX);
-        self.placements.push(Placement { executor, constraints: constraints.clone(), nodes: Vec::new() });
-        let nodes = self.suitable(id);
-        if let Some(placement) = self.placements.last_mut() {
-            placement.nodes = nodes;
-        }
-        self.by_wish.insert(wish, id);
-        self.stale_placements.push(id);
-        id
-    }
-
-    /// The executor of a placement.
-    pub(crate) fn executor_of(&self, placement: PlacementId) -> NameId {
-        self.placements.get(placement as usize).map_or(0, |placement| placement.executor)
-    }
-
-    /// The labels that a placement asks for.
-    pub(crate) fn constraints_of(&self, placement: PlacementId) -> Option<&BTreeMap<String, String>> {
-        self.placements.get(placement as usize).map(|placement| &placement.constraints)
-    }
-
-    /// The nodes of a placement, in rising order.
-    pub(crate) fn nodes_of(&self, placement: PlacementId) -> &[NodeId] {
-        self.placements.get(placement as usize).map_or(&[], |placement| &placement.nodes)
+        self.place_anew(executor);
     }
 
     /// Whether new jobs may go there.
@@ -200,20 +152,27 @@ impl Nodes {
         self.executor(executor).is_some_and(|state| state.known && state.away.is_none())
     }
 
-    /// Sets `needs` aside. What does not fit is not allocated, and `false` says so.
-    pub(crate) fn allocate(&mut self, id: NodeId, needs: &Resources) -> bool {
-        match self.nodes.get_mut(id as usize) {
-            Some(node) if needs.fits_in(&node.free()) => {
-                node.used = node.used.plus(needs);
-                node.jobs += 1;
-                true
-            }
-            _ => false,
+    /// Sets aside what a job of this placement needs. What does not fit is not allocated.
+    pub(crate) fn allocate(
+        &mut self,
+        id: NodeId,
+        placement: PlacementId,
+        needs: &Resources,
+        owner: NameId,
+    ) -> Option<Vec<Held>> {
+        if !self.fits(id, placement, needs) {
+            return None;
         }
+        let held = self.take_named(id, placement, owner);
+        let node = self.nodes.get_mut(id as usize)?;
+        node.used = node.used.plus(needs);
+        node.jobs += 1;
+        Some(held)
     }
 
     /// Notes an allocation that was made before a restart, whether it still fits or not.
-    pub(crate) fn allocate_restored(&mut self, id: NodeId, needs: &Resources) {
+    pub(crate) fn allocate_restored(&mut self, id: NodeId, needs: &Resources, held: &[Held]) {
+        held.iter().for_each(|held| self.pools_of(id, held.name).note(held));
         if let Some(node) = self.nodes.get_mut(id as usize) {
             node.used = node.used.plus(needs);
             node.jobs += 1;
@@ -239,8 +198,10 @@ impl Nodes {
         }
     }
 
-    /// Gives `needs` back.
-    pub(crate) fn release(&mut self, id: NodeId, needs: &Resources) {
+    /// Gives back what was set aside.
+    pub(crate) fn release(&mut self, id: NodeId, needs: &Resources, held: &[Held]) {
+        held.iter().for_each(|held| self.pools_of(id, held.name).put_back(held));
+        self.placements.pools_moved |= !held.is_empty();
         if let Some(node) = self.nodes.get_mut(id as usize) {
             node.used = node.used.saturating_sub(needs);
             node.jobs = node.jobs.saturating_sub(1);
@@ -250,13 +211,6 @@ impl Nodes {
     /// What is free on a node at the moment.
     pub(crate) fn free_on(&self, id: NodeId) -> Option<Resources> {
         self.node(id).map(Node::free)
-    }
-
-    /// The open node with the lowest number on which `needs` fits now.
-    pub(crate) fn first_fit(&self, placement: PlacementId, needs: &Resources) -> Option<NodeId> {
-        let fits =
-            |id: &NodeId| self.is_open(*id) && self.node(*id).is_some_and(|node| needs.fits_in(&node.free()));
-        self.nodes_of(placement).iter().copied().find(fits)
     }
 
     /// What is free on every open node.
@@ -271,10 +225,8 @@ impl Nodes {
     /// Nodes and placements in their present form, those that changed or all.
     pub(crate) fn tell(&mut self, names: &mut Names, full: bool) -> (Vec<NodeTold>, Vec<PlacementTold>) {
         let mut nodes = std::mem::take(&mut self.stale_nodes);
-        let mut placements = std::mem::take(&mut self.stale_placements);
         if full {
             nodes = (0..).zip(&self.nodes).map(|(id, _)| id).collect();
-            placements = (0..).zip(&self.placements).map(|(id, _)| id).collect();
         }
         let told_nodes = nodes
             .into_iter()
@@ -285,10 +237,6 @@ impl Nodes {
                 Some(NodeTold { id, name, executor: node.executor, total: node.total, usable })
             })
             .collect();
-        let told_placements = placements
-            .into_iter()
-            .map(|id| PlacementTold { id, nodes: self.nodes_of(id).to_vec() })
-            .collect();
-        (told_nodes, told_placements)
+        (told_nodes, self.tell_placements(full))
     }
 }

@@ -75,7 +75,7 @@ impl Engine {
             return 0;
         }
         let Some(job) = self.jobs.get(&array) else { return 0 };
-        if self.asks_before(job) {
+        if self.asks_before(job) || !self.nodes.named_of(job.placement).is_empty() {
             return 0;
         }
         let executor = self.nodes.executor(self.nodes.executor_of(job.placement));
@@ -108,7 +108,7 @@ impl Engine {
             return false;
         }
         self.nodes.send_ahead(node, task);
-        self.allocated(task, node, true);
+        self.allocated(task, node, None);
         self.begin_task(array, position);
         if let Some(order) = self.order(task) {
             launches.entry(self.executor_of(task)).or_default().push(order);
@@ -124,8 +124,10 @@ impl Engine {
         while let Some(task) = self.nodes.first_ahead(node) {
             let waits = self.jobs.get(&task).and_then(|job| job.run.as_ref());
             let waits = waits.is_some_and(|run| run.ahead && run.node == node);
-            let needs = self.jobs.get(&task).map(|job| job.needs).unwrap_or_default();
-            if waits && !self.nodes.allocate(node, &needs) {
+            let asked = self.jobs.get(&task).map(|job| (job.placement, job.needs, job.owner));
+            let (placement, needs, owner) = asked.unwrap_or_default();
+            // Nothing with named resources is ever sent ahead.
+            if waits && self.nodes.allocate(node, placement, &needs, owner).is_none() {
                 break;
             }
             self.nodes.drop_first_ahead(node);
@@ -158,7 +160,7 @@ impl Engine {
         let Some(run) = job.run.as_mut().filter(|run| run.ahead) else { return };
         run.ahead = false;
         let node = run.node;
-        self.nodes.allocate_restored(node, &needs);
+        self.nodes.allocate_restored(node, &needs, &[]);
         self.reserve(task);
         self.touch(task);
     }

@@ -8,6 +8,7 @@ use crate::{
     Effect, Engine, LaunchOrder, NodeId, Plan, Settings, Start,
     commands::task_id,
     job::{Array, Job, Kind, LaunchStep, Run},
+    pools::Held,
     telling::Outstanding,
     timers::Due,
 };
@@ -84,6 +85,10 @@ impl Engine {
                 }
                 return Err(format!("it started job {id}, which it was never told of"));
             };
+            // It left since and came back: this is about what it was before.
+            if job.told.pending == 0 && self.telling.withdrawn.contains(&id) {
+                continue;
+            }
             if count == 0 || count > job.told.pending {
                 let may = job.told.pending;
                 return Err(format!("it started {count} tasks of job {id}, of which {may} may start"));
@@ -91,7 +96,8 @@ impl Engine {
             left = left.checked_sub(count).ok_or_else(|| {
                 format!("it started more than the {} tasks that a plan may start", asked.most)
             })?;
-            self.place(start, job.placement, &job.needs, &mut room, &mut placed)?;
+            let (placement, needs) = asked.was.get(&id).copied().unwrap_or((job.placement, job.needs));
+            self.place(start, placement, &needs, &mut room, &mut placed)?;
         }
         for (id, _) in &plan.rejections {
             let known = self.jobs.get(id).is_some_and(|job| job.told.pending > 0);
@@ -113,7 +119,7 @@ impl Engine {
         room: &mut BTreeMap<NodeId, Resources>,
         placed: &mut Vec<(JobId, NodeId)>,
     ) -> Result<(), String> {
-        let suitable = self.nodes.nodes_of(placement);
+        let suitable = self.nodes.told_nodes_of(placement);
         let mut candidates = suitable.iter().copied().filter(|&id| start.node.is_none_or(|node| node == id));
         let mut candidate = candidates.next();
         for _ in 0..start.count {
@@ -151,19 +157,17 @@ impl Engine {
             return self.on_breach(id, &breach);
         }
         let Some(job) = self.jobs.get(&id) else { return };
-        let needs = job.needs;
+        let (needs, placement, owner) = (job.needs, job.placement, job.owner);
         let position = job.array().map(Array::peek);
         let free_node = Some(node)
-            .filter(|&node| {
-                self.nodes.is_open(node)
-                    && self.nodes.node(node).is_some_and(|state| needs.fits_in(&state.free()))
-            })
-            .or_else(|| self.nodes.first_fit(job.placement, &needs));
+            .filter(|&node| self.nodes.is_open(node) && self.nodes.fits(node, placement, &needs))
+            .or_else(|| self.nodes.first_fit(placement, &needs));
         let (id, array) = match position {
             None => (id, None),
             Some(None) => return,
             Some(Some(position)) => {
                 if free_node.is_none() {
+                    self.telling.wanted |= !self.nodes.named_of(placement).is_empty();
                     return;
                 }
                 match self.expand(id, position) {
@@ -172,11 +176,16 @@ impl Engine {
                 }
             }
         };
-        let Some(node) = free_node else { return };
-        if !self.is_pending(id) || !self.nodes.allocate(node, &needs) {
+        let Some(node) = free_node else {
+            // What the policy does not know of may have been given to another of the same plan.
+            self.telling.wanted |= !self.nodes.named_of(placement).is_empty();
+            return;
+        };
+        if !self.is_pending(id) {
             return;
         }
-        self.allocated(id, node, false);
+        let Some(held) = self.nodes.allocate(node, placement, &needs, owner) else { return };
+        self.allocated(id, node, Some(held));
         if let Some((array, position)) = array {
             self.begin_task(array, position);
         }
@@ -186,7 +195,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn allocated(&mut self, id: JobId, node: NodeId, ahead: bool) {
+    /// Notes where a job runs, and what it holds; `None` for one that is sent ahead and holds nothing yet.
+    pub(crate) fn allocated(&mut self, id: JobId, node: NodeId, held: Option<Vec<Held>>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let attempt = job.attempt;
         let asks = asks_before(&self.settings, job);
@@ -200,7 +210,8 @@ impl Engine {
             started: None,
             resumed: None,
             launch: if asks { LaunchStep::AwaitsAnswer } else { LaunchStep::Sent },
-            ahead,
+            ahead: held.is_none(),
+            held: held.unwrap_or_default(),
             reserved: None,
             in_flight: false,
             asked: asks,
@@ -215,9 +226,22 @@ impl Engine {
         if let Step::Moved(_) = self.apply(id, &JobEvent::Allocated(attempt)) {
             let name = self.node_name(node);
             self.record(id, EventKind::Starting { attempt, node: name });
+            self.record_held(id);
             if asks {
                 self.ask_start(id, attempt);
             }
+        }
+    }
+
+    fn record_held(&mut self, id: JobId) {
+        let run = self.jobs.get(&id).and_then(|job| job.run.as_deref());
+        let held: Vec<String> = run
+            .into_iter()
+            .flat_map(|run| &run.held)
+            .map(|held| held.kept(&self.names).to_string())
+            .collect();
+        if !held.is_empty() {
+            self.record(id, EventKind::Note { text: format!("holds {}", held.join(", ")) });
         }
     }
 
@@ -263,8 +287,10 @@ impl Engine {
             Kind::Task { array, position } => Some((array, self.index(array, position)?)),
             Kind::Plain | Kind::Array(_) => None,
         };
-        let node = self.nodes.node(run.node)?.name.clone();
-        Some(LaunchOrder { job: id, attempt, task, node, network: run.network.clone() })
+        let state = self.nodes.node(run.node)?;
+        let node = state.name.clone();
+        let granted = run.held.iter().map(|held| held.told(&self.names, &state.pools)).collect();
+        Some(LaunchOrder { job: id, attempt, task, node, network: run.network.clone(), granted })
     }
 
     pub(crate) fn index(&self, array: JobId, position: u64) -> Option<u64> {

@@ -15,7 +15,7 @@ impl Engine {
     pub(crate) fn on_capacity(&mut self, executor: &str, abilities: Abilities, nodes: Vec<NodeInfo>) {
         let name = self.names.number(executor);
         let first = !self.nodes.executor(name).is_some_and(|state| state.known);
-        self.nodes.set_capacity(name, abilities, nodes);
+        self.nodes.set_capacity(name, abilities, nodes, &mut self.names);
         self.telling.wanted = true;
         if first {
             self.on_back(executor);

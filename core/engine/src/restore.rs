@@ -1,10 +1,11 @@
 //! Beginning again from what was stored.
 
-use berth_model::{Attempt, Hold, JobId, JobState, StateKind, UtcMs};
+use berth_model::{Attempt, Hold, JobId, JobState, NamedGrant, StateKind};
 
 use crate::{
-    Engine, LiveJob, Restored, Settings,
+    Engine, LiveJob, Moving, Restored, Settings,
     job::{Array, Belief, Job, Kind, LaunchStep, Rare, Run},
+    pools::Held,
     timers::Due,
 };
 
@@ -45,7 +46,7 @@ impl Engine {
     fn bring_back(&mut self, live: LiveJob) -> Job {
         let moving = live.moving.clone();
         let mut job = self.rebuild(live);
-        job.state = moving.state;
+        job.state = moving.state.clone();
         job.attempt = moving.attempt;
         if !job.has_hold(Hold::Dependency)
             && let Some(rare) = job.rare.as_mut()
@@ -59,7 +60,7 @@ impl Engine {
         }
         let Some(array_next) = job.array().map(|_| moving.array_next) else {
             if job.state.attempt().is_some() {
-                self.bring_back_run(&mut job, moving.node.as_deref(), moving.started);
+                self.bring_back_run(&mut job, &moving);
             }
             return job;
         };
@@ -69,11 +70,19 @@ impl Engine {
         job
     }
 
-    fn bring_back_run(&mut self, job: &mut Job, node: Option<&str>, started: Option<UtcMs>) {
+    fn bring_back_run(&mut self, job: &mut Job, moving: &Moving) {
+        let (node, started) = (moving.node.as_deref(), moving.started);
+        let held = |granted: &NamedGrant| Held {
+            name: self.names.number(&granted.name),
+            amount: granted.amount,
+            units: granted.units.clone(),
+            owner: job.owner,
+        };
+        let held: Vec<Held> = moving.granted.iter().map(held).collect();
         let executor = self.nodes.executor_of(job.placement);
         let name = node.and_then(|node| node.split_once('/')).map_or("", |(_, name)| name);
         let node = self.nodes.node_of(executor, name);
-        self.nodes.allocate_restored(node, &job.needs);
+        self.nodes.allocate_restored(node, &job.needs, &held);
         let asked = self.asks_before(job);
         let not_taken = matches!(job.state, JobState::Starting { taken: false, .. });
         job.run = Some(Box::new(Run {
@@ -88,6 +97,7 @@ impl Engine {
             asked,
             unsure: asked && not_taken,
             network: None,
+            held,
             reconciling: None,
             stops_sent: 0,
             cpu_micros: None,
@@ -115,6 +125,8 @@ impl Engine {
             || rare.wants_network
             || rare.range.is_some()
             || rare.note.is_some();
+        let wish = self.wish(executor, &live.constraints, &live.named);
+        let placement = self.nodes.placement(wish);
         Job {
             kind: match (live.task_of, live.array) {
                 (Some((array, position)), _) => Kind::Task { array, position },
@@ -123,7 +135,7 @@ impl Engine {
             },
             owner: self.names.number(&live.owner),
             project: self.names.number(&live.project),
-            placement: self.nodes.placement(executor, &live.constraints),
+            placement,
             priority: live.moving.priority,
             needs: live.needs,
             submitted: live.submitted,

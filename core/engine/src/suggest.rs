@@ -157,16 +157,21 @@ impl Engine {
         };
         let mut held: Vec<(JobId, Resources, Option<UtcMs>)> = active.iter().filter_map(holds).collect();
         held.sort_by_key(|&(id, _, by)| (by.map_or(u64::MAX, |by| by.0), id));
-        let mut sum = free;
-        let enough = held.iter().position(|(_, needs, _)| {
-            sum = sum.plus(needs);
-            job.needs.fits_in(&sum)
-        })?;
-        held.truncate(enough + 1);
+        let enough = |of: &mut dyn Iterator<Item = &(JobId, Resources, Option<UtcMs>)>| {
+            let of: Vec<_> = of.collect();
+            let sum = of.iter().fold(free, |sum, (_, needs, _)| sum.plus(needs));
+            job.needs.fits_in(&sum) && self.named_after(node, job, &mut of.iter().map(|(id, ..)| *id))
+        };
+        let lengths: Vec<usize> = (0..=held.len()).collect();
+        let fewest = lengths.partition_point(|&length| !enough(&mut held.iter().take(length)));
+        if fewest > held.len() {
+            return None;
+        }
+        held.truncate(fewest);
         // Those that are not needed after all, the longest first: ends that come sooner are worth more.
         for at in (0..held.len()).rev() {
             let others = held.iter().enumerate().filter(|&(other, _)| other != at);
-            if job.needs.fits_in(&others.fold(free, |sum, (_, (_, needs, _))| sum.plus(needs))) {
+            if enough(&mut others.map(|(_, held)| held)) {
                 held.remove(at);
             }
         }
@@ -175,6 +180,17 @@ impl Engine {
         }
         let by = held.iter().map(|&(_, _, by)| by).collect::<Option<Vec<_>>>();
         Some((held.iter().map(|&(id, ..)| id).collect(), by.and_then(|by| by.into_iter().max())))
+    }
+
+    /// Whether there is enough of every named resource on a node once these have ended.
+    fn named_after(&self, node: NodeId, job: &Job, ended: &mut dyn Iterator<Item = JobId>) -> bool {
+        let Some(state) = self.nodes.node(node) else { return false };
+        let runs: Vec<_> = ended.filter_map(|id| self.jobs.get(&id)?.run.as_deref()).collect();
+        self.nodes.named_of(job.placement).iter().all(|&(name, amount)| {
+            let held = runs.iter().flat_map(|run| &run.held).filter(|held| held.name == name);
+            let back: u64 = held.map(|held| held.amount).sum();
+            amount <= self.nodes.free_named(state, name).saturating_add(back)
+        })
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use berth_model::{Hold, JobId, JobState, UtcMs};
+use berth_model::{Hold, JobId, JobState, Resources, UtcMs};
+use rustc_hash::FxHashMap;
 
 use crate::{
-    Effect, Engine, NameId, PendingTold, PlanRequest, Room, RunningTold, Told,
+    Effect, Engine, NameId, PendingTold, PlacementId, PlanRequest, Room, RunningTold, Told,
     job::{Belief, Job, Kind},
     spells::Spells,
 };
@@ -42,6 +43,8 @@ pub(crate) struct Outstanding {
     pub(crate) snapshot: u64,
     pub(crate) room: Vec<Room>,
     pub(crate) most: u32,
+    /// What jobs were when it was asked that have been changed since: where they may run, and what they need.
+    pub(crate) was: FxHashMap<JobId, (PlacementId, Resources)>,
 }
 
 impl Default for Telling {
@@ -70,6 +73,13 @@ impl Telling {
         self.full = true;
         self.outstanding = None;
         self.wanted = true;
+    }
+
+    /// A job is about to be changed: the plan that is under way is for what it was.
+    pub(crate) fn is_another(&mut self, id: JobId, job: Option<&Job>) {
+        if let (Some(outstanding), Some(job)) = (&mut self.outstanding, job) {
+            outstanding.was.entry(id).or_insert((job.placement, job.needs));
+        }
     }
 
     pub(crate) fn mark(&mut self, id: JobId, belief: &mut Belief) {
@@ -108,7 +118,12 @@ impl Engine {
         let snapshot = self.telling.snapshot;
         let room = self.nodes.room();
         let most = self.settings.starts_per_plan;
-        self.telling.outstanding = Some(crate::telling::Outstanding { snapshot, room: room.clone(), most });
+        self.telling.outstanding = Some(crate::telling::Outstanding {
+            snapshot,
+            room: room.clone(),
+            most,
+            was: FxHashMap::default(),
+        });
         let pending_known = self.telling.known;
         let request = PlanRequest { snapshot, now: self.now, told, room, most, pending_known };
         self.out.effects.push(Effect::AskPlan(Box::new(request)));

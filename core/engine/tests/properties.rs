@@ -9,15 +9,28 @@ mod site;
 use std::time::Duration;
 
 use berth_engine::{Actor, Command, Input, OnBreach, QuotaSettings};
-use berth_model::{Dependency, DependencyKind, End, JobId, JobSpec, JobState, Limits, StateKind};
+use berth_model::{
+    Dependency, DependencyKind, End, JobId, JobSpec, JobState, Limits, NamedAmounts, StateKind,
+};
 use proptest::prelude::*;
 use site::{Manner, Site, array, cpus};
 
 /// Something that can happen. Numbers choose among what there is, modulo how much that is.
 #[derive(Clone, Debug)]
 enum Happening {
-    Submit { cpus: u64, after: Option<(usize, DependencyKind)>, hold: bool, retries: u32, limited: bool },
-    SubmitArray { tasks: u64, bound: Option<u32> },
+    Submit {
+        cpus: u64,
+        after: Option<(usize, DependencyKind)>,
+        hold: bool,
+        retries: u32,
+        limited: bool,
+        named: Option<(&'static str, u64)>,
+    },
+    SubmitArray {
+        tasks: u64,
+        bound: Option<u32>,
+        named: Option<(&'static str, u64)>,
+    },
     Kill(usize),
     Hold(usize),
     Release(usize),
@@ -27,17 +40,33 @@ enum Happening {
     Deliver(usize),
     Double(usize),
     LoseReport(usize),
-    Finish { which: usize, code: i32 },
+    Finish {
+        which: usize,
+        code: i32,
+    },
     NodeGone(usize),
     Full(bool),
     Mute(bool),
     Away,
     Back,
     Misbehave(Manner),
-    Alter { which: usize, cpus: u64, priority: i32, again: bool },
-    Measured { which: usize, stale: bool, bytes: u64 },
+    Alter {
+        which: usize,
+        cpus: u64,
+        priority: i32,
+        again: bool,
+    },
+    Measured {
+        which: usize,
+        stale: bool,
+        bytes: u64,
+    },
     DirectoryGone(usize),
-    Crash { before_write: bool, effects: usize, with_input: bool },
+    Crash {
+        before_write: bool,
+        effects: usize,
+        with_input: bool,
+    },
     Advance(u64),
 }
 
@@ -57,11 +86,17 @@ fn happening() -> impl Strategy<Value = Happening> {
         Manner::Fails,
         Manner::Rejects,
     ]);
+    let names = prop::sample::select(vec![site::GPU, site::SCRATCH, site::LICENCE]);
+    let named = prop::option::weighted(0.4, (names, 1u64..3));
     let retries = prop_oneof![3 => Just(0u32), 1 => 1u32..3];
     prop_oneof![
-        6 => (1u64..4, after, prop::bool::weighted(0.1), retries, any::<bool>())
-            .prop_map(|(cpus, after, hold, retries, limited)| H::Submit { cpus, after, hold, retries, limited }),
-        2 => (1u64..30, prop::option::of(1u32..4)).prop_map(|(tasks, bound)| H::SubmitArray { tasks, bound }),
+        6 => (1u64..4, after, prop::bool::weighted(0.1), retries, any::<bool>(), named.clone()).prop_map(
+            |(cpus, after, hold, retries, limited, named)| {
+                H::Submit { cpus, after, hold, retries, limited, named }
+            },
+        ),
+        2 => (1u64..30, prop::option::of(1u32..4), named)
+            .prop_map(|(tasks, bound, named)| H::SubmitArray { tasks, bound, named }),
         3 => any::<usize>().prop_map(H::Kill),
         1 => any::<usize>().prop_map(H::Hold),
         1 => any::<usize>().prop_map(H::Release),
@@ -117,21 +152,23 @@ fn happen(site: &mut Site, happening: &Happening) {
     };
     let actor = || Actor { name: "ada".into(), administrator: false };
     match *happening {
-        H::Submit { cpus: count, after, hold, retries, limited } => {
+        H::Submit { cpus: count, after, hold, retries, limited, named } => {
             let on = after.and_then(|(which, kind)| Some(Dependency { on: pick(site, which)?, kind }));
             let spec = JobSpec {
                 dependencies: on.into_iter().collect(),
                 hold,
                 retry_on_node_failure: retries,
                 time_limit: limited.then_some(Duration::from_secs(60)),
+                named: amounts(named),
                 ..cpus(count)
             };
             // An impossible dependency is refused; all else is accepted.
             let _ = site.try_submit(spec);
         }
-        H::SubmitArray { tasks, bound } => {
+        H::SubmitArray { tasks, bound, named } => {
             let bound = bound.map(|bound| format!("%{bound}")).unwrap_or_default();
-            let _ = site.try_submit(array(&format!("1-{tasks}{bound}")));
+            let array = array(&format!("1-{tasks}{bound}"));
+            let _ = site.try_submit(JobSpec { named: amounts(named), ..array });
         }
         H::Deliver(which) => {
             if !site.inbox.is_empty() {
@@ -222,6 +259,10 @@ fn happen(site: &mut Site, happening: &Happening) {
     check(site);
 }
 
+fn amounts(named: Option<(&str, u64)>) -> NamedAmounts {
+    named.into_iter().map(|(name, amount)| (name.to_owned(), amount)).collect()
+}
+
 fn is_report(input: &Input) -> bool {
     matches!(input, Input::Reported(_))
 }
@@ -231,6 +272,8 @@ fn check(site: &Site) {
     for (&(job, attempt), &runs) in &site.back_end.runs {
         assert!(runs <= 1, "attempt {attempt} of job {job} ran {runs} times");
     }
+    let (breaches, misbehaved) = (&site.breaches, site.misbehaved);
+    assert!(breaches.len() <= misbehaved, "a policy that kept to what it was told is struck: {breaches:?}");
     for &job in &site.acknowledged {
         assert!(site.store.state(job).is_some(), "job {job} was acknowledged and is forgotten");
     }

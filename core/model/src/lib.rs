@@ -7,7 +7,9 @@ mod end;
 mod history;
 mod ids;
 mod in_use;
+mod named;
 mod notice;
+mod pattern;
 mod reason;
 mod resources;
 mod spec;
@@ -28,7 +30,11 @@ pub use end::{End, Exit, FailCause, StopCause};
 pub use history::{EventKind, JobEventRecord};
 pub use ids::{Attempt, AttemptName, AttemptNameError, JobId, JobRef, JobRefError};
 pub use in_use::InUse;
+pub use named::{
+    NamedAmounts, NamedGrant, Stock, format_named, parse_units, resource_name_fault, resource_variable,
+};
 pub use notice::{JobNotices, MailTo, NoticeChoice, Occasion, OccasionError};
+pub use pattern::{NodePattern, NodePatternError};
 pub use reason::WaitReason;
 pub use resources::{NodeName, Resources};
 pub use spec::{Command, Dependency, DependencyKind, JobFile, JobSpec, Volume, VolumeMode};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArrayRange, JobId, JobNotices, Resources, UtcMs};
+use crate::{ArrayRange, JobId, JobNotices, NamedAmounts, Resources, UtcMs};
 
 /// What a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,9 @@ pub struct JobSpec {
     pub error: Option<String>,
     /// What each task needs.
     pub resources: Resources,
+    /// Resources by the names that the site gave them, that each task needs, too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: NamedAmounts,
     /// Resources that the user spelled out and that are therefore enforced, not just counted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked_cpus: bool,

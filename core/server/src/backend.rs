@@ -8,8 +8,8 @@ use std::{
 use berth_api::{
     AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail,
     JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow,
-    ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow,
-    UsageRow, Why,
+    ResourceRow, ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TerminalSize, TokenCreated,
+    TokenRow, UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;
@@ -153,6 +153,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn events(&self, who: &Caller, after: Option<u64>) -> Result<EventStream, ErrorBody>;
     /// The nodes.
     async fn nodes(&self, who: &Caller) -> Result<Vec<NodeRow>, ErrorBody>;
+    /// Named resources that belong to no node.
+    async fn resources(&self, who: &Caller) -> Result<Vec<ResourceRow>, ErrorBody>;
     /// What users (or projects, groups, members) have used: those that the caller may see. What their jobs took that
     /// ended since an instant, or ever; and how their accounts stand.
     async fn usage(

@@ -77,6 +77,7 @@ fn moving(state: JobState, at: u64) -> Moving {
         cpu_micros: ended.then_some(1_500),
         memory_peak_bytes: ended.then_some(3 << 20),
         note: None,
+        granted: Vec::new(),
         state,
     }
 }
@@ -113,6 +114,7 @@ fn job(id: u64, at: u64) -> LiveJob {
         executor: "fake".into(),
         constraints: BTreeMap::new(),
         needs: Resources { cpu_millis: 1_000, memory_bytes: 1 << 30, gpus: 0 },
+        named: BTreeMap::new(),
         time_limit_ms: Some(3_600_000),
         grace_ms: 30_000,
         submitted: UtcMs(at),
@@ -139,6 +141,7 @@ fn submission(job: &LiveJob) -> Submission {
             output: None,
             error: None,
             resources: job.needs,
+            named: job.named.clone(),
             asked_cpus: true,
             exclusive_cpus: false,
             time_limit: job.time_limit_ms.map(Duration::from_millis),

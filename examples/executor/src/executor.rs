@@ -54,7 +54,13 @@ impl Detached {
         fs::create_dir_all(&attempts)?;
         let total = Resources { cpu_millis: u64::from(options.cpus) * 1000, ..Resources::default() };
         let (reports, heard) = mpsc::unbounded_channel();
-        let node = Node { name: options.node.clone(), total, labels: BTreeMap::new(), state: NodeState::Up };
+        let node = Node {
+            name: options.node.clone(),
+            total,
+            labels: BTreeMap::new(),
+            named: BTreeMap::new(),
+            state: NodeState::Up,
+        };
         let shared = Shared { attempts, followed: Mutex::default(), reports, heard: Mutex::new(Some(heard)) };
         Ok(Self { name: name.to_owned(), options: node, shared: Arc::new(shared) })
     }

@@ -44,6 +44,9 @@ impl Launch {
         if let Some(data) = places.data {
             set("GODOCKER_DATA", data.to_owned());
         }
+        for grant in &self.granted {
+            set(&grant.variable(), grant.value());
+        }
         if let Some(task) = self.task {
             set("BERTH_ARRAY_ID", task.array.to_string());
             for (part, value) in
@@ -60,7 +63,7 @@ impl Launch {
 
 /// Whether users cannot set a variable of this name.
 fn is_reserved(name: &str) -> bool {
-    ["BERTH_JOB_", "BERTH_ARRAY_", "GODOCKER_", "GOGOCKER_TASK_"]
+    ["BERTH_JOB_", "BERTH_ARRAY_", "BERTH_RESOURCE_", "GODOCKER_", "GOGOCKER_TASK_"]
         .iter()
         .any(|prefix| name.starts_with(prefix))
         || matches!(name, "BERTH_HOME" | "BERTH_ATTEMPT" | "BERTH_PROJECT")

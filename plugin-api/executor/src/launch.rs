@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use berth_model::{AttemptName, Command, Identity, JobFile, JobId, Mount, NetworkAttachment, Resources};
+use berth_model::{
+    AttemptName, Command, Identity, JobFile, JobId, Mount, NamedGrant, NetworkAttachment, Resources,
+};
 use serde::{Deserialize, Serialize};
 
 /// What all attempts of a job or of all tasks of an array have in common.
@@ -78,6 +80,10 @@ pub struct Launch {
     pub stdout: String,
     /// Where standard error goes, absolute; may be the same as `stdout`.
     pub stderr: String,
+    /// The named resources that it was given, with the very units and their device files. The job is told of them by
+    /// [`Launch::environment`]; an executor that keeps devices from jobs lets it use these.
+    #[serde(default)]
+    pub granted: Vec<NamedGrant>,
     /// What it shares with others.
     pub spec: Arc<LaunchSpec>,
 }

@@ -18,7 +18,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 pub use berth_model::{
-    Attempt, AttemptName, Command, Exit, Identity, JobFile, JobId, Mount, NetworkAttachment, Resources, UtcMs,
+    Attempt, AttemptName, Command, Exit, Identity, JobFile, JobId, Mount, NamedGrant, NetworkAttachment,
+    Resources, Stock, UtcMs,
 };
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};

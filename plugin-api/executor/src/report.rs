@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_model::{AttemptName, Exit, Resources, UtcMs};
+use berth_model::{AttemptName, Exit, Resources, Stock, UtcMs};
 use serde::{Deserialize, Serialize};
 
 /// What an executor promises about launching.
@@ -96,6 +96,9 @@ pub struct Node {
     pub total: Resources,
     /// Labels for constraints.
     pub labels: BTreeMap<String, String>,
+    /// Named resources that the back end knows of by itself; berth.toml may name others.
+    #[serde(default)]
+    pub named: BTreeMap<String, Stock>,
     /// Whether it takes attempts.
     pub state: NodeState,
 }

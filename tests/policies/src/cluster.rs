@@ -97,6 +97,7 @@ impl<'a> Cluster<'a> {
             has_network_policy: false,
             asks_before_starts: false,
             quotas,
+            site_resources: BTreeMap::new(),
         };
         let mut engine = Engine::new(settings);
         engine.add_executor(EXECUTOR);
@@ -104,6 +105,7 @@ impl<'a> Cluster<'a> {
             name: format!("n{number}"),
             total: resources(machine.cpus, machine.memory_gib, machine.gpus),
             labels: BTreeMap::from([("kind".to_owned(), machine.kind.to_owned())]),
+            named: BTreeMap::new(),
             usable: true,
         };
         let nodes = machines.iter().enumerate().map(node).collect();
@@ -246,6 +248,7 @@ fn spec(number: usize, job: &Job) -> JobSpec {
         output: None,
         error: None,
         resources: resources(job.cpus, job.memory_gib, job.gpus),
+        named: BTreeMap::new(),
         asked_cpus: false,
         exclusive_cpus: false,
         time_limit: job.limit.map(Duration::from_secs),

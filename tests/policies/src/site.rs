@@ -187,6 +187,7 @@ impl<'a> Site<'a> {
             name: format!("n{number}"),
             total: resources(cpus, 4 * cpus),
             labels: BTreeMap::new(),
+            named: BTreeMap::new(),
             usable: true,
         };
         let nodes = self.plot.nodes.iter().enumerate().map(node).collect();
@@ -365,6 +366,7 @@ fn settings(plot: &Plot) -> Settings {
         has_network_policy: false,
         asks_before_starts: false,
         quotas,
+        site_resources: BTreeMap::new(),
     }
 }
 
@@ -386,6 +388,7 @@ fn spec(project: &str, work: Work) -> JobSpec {
         output: None,
         error: None,
         resources: resources(work.cpus, work.memory_gib),
+        named: BTreeMap::new(),
         asked_cpus: false,
         exclusive_cpus: false,
         time_limit: Some(Duration::from_millis(work.runs)),

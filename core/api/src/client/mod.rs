@@ -28,8 +28,8 @@ use wire::{Call, Wire, read, refused};
 use crate::{
     AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow,
     JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck,
-    PluginRow, ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow,
-    UsageRow, Why,
+    PluginRow, ResourceRow, ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated,
+    TokenRow, UsageRow, Why,
 };
 
 /// Things as they come from the server. An error is its last item.
@@ -215,6 +215,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, ClientError> {
         self.get("/v1/nodes").await
+    }
+
+    /// The resources with names that belong to no node.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or refuses.
+    pub async fn resources(&self) -> Result<Vec<ResourceRow>, ClientError> {
+        self.get("/v1/resources").await
     }
 
     /// What everybody has used: by `user` or `project`, since an instant (RFC 3339) or ever.

@@ -1,6 +1,6 @@
 //! `berth nodes`.
 
-use berth_api::NodeRow;
+use berth_api::{NodeRow, ResourceRow};
 use berth_model::format_bytes;
 use clap::Args;
 
@@ -23,13 +23,25 @@ impl NodesArgs {
     /// # Errors
     /// When the server cannot be asked, or refuses.
     pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
-        let nodes = session.client().await?.nodes().await?;
-        match session.output.json {
-            true => session.output.document(&nodes)?,
-            false => session.output.table(table(&nodes))?,
+        let client = session.client().await?;
+        let nodes = client.nodes().await?;
+        if session.output.json {
+            session.output.document(&nodes)?;
+            return Ok(Status::OK);
+        }
+        session.output.table(table(&nodes))?;
+        let shared = client.resources().await?;
+        if !shared.is_empty() {
+            session.output.text(&format!("shared by all nodes: {}\n", amounts(&shared)))?;
         }
         Ok(Status::OK)
     }
+}
+
+/// How much is used of each: `licence 3/5, scratch 0/100`.
+fn amounts(resources: &[ResourceRow]) -> String {
+    let amount = |row: &ResourceRow| format!("{} {}/{}", row.name, row.used, row.total);
+    resources.iter().map(amount).collect::<Vec<_>>().join(", ")
 }
 
 fn table(nodes: &[NodeRow]) -> Table {
@@ -39,6 +51,7 @@ fn table(nodes: &[NodeRow]) -> Table {
         Column::number("CPU"),
         Column::number("MEM").leaving(2),
         Column::number("GPU").leaving(3),
+        Column::text("RESOURCES", 12).leaving(4),
         Column::number("JOBS"),
         Column::text("NOTE", 20).leaving(1),
     ]);
@@ -53,11 +66,13 @@ fn table(nodes: &[NodeRow]) -> Table {
             format!("{}/{}", cpus(node.cpu_millis_used), cpus(node.cpu_millis_total)),
             format!("{}/{}", format_bytes(node.memory_bytes_used), format_bytes(node.memory_bytes_total)),
             gpus,
+            amounts(&node.resources),
             node.jobs.to_string(),
             node.note.clone().unwrap_or_default(),
         ]);
     }
     table.drop_if_all("GPU", "");
+    table.drop_if_all("RESOURCES", "");
     table.drop_if_all("NOTE", "");
     table
 }
@@ -77,6 +92,7 @@ pub mod tests {
             memory_bytes_used: used << 21,
             gpus_total: 0,
             gpus_used: 0,
+            resources: Vec::new(),
             jobs,
             note: None,
         };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use berth_api::Submit;
-use berth_model::{ArrayRange, JobRef, UtcMs, parse_bytes, parse_cpus, parse_duration};
+use berth_model::{ArrayRange, JobRef, UtcMs, parse_bytes, parse_cpus, parse_duration, resource_name_fault};
 use clap::Args;
 
 /// A name and a value, as in `K=V`.
@@ -43,6 +43,9 @@ pub struct JobOptions {
     /// Whole GPUs
     #[arg(short, long, value_name = "N")]
     gpus: Option<u32>,
+    /// Resource that the site has given a name, and how much of it; may be repeated
+    #[arg(long, value_name = "NAME[=N]", value_parser = resource)]
+    resource: Vec<(String, u64)>,
     /// Whole CPUs for this job alone
     #[arg(long)]
     exclusive: bool,
@@ -148,6 +151,7 @@ impl JobOptions {
             cpus: self.cpus,
             memory: self.memory,
             gpus: self.gpus,
+            resources: summed(self.resource),
             exclusive: self.exclusive,
             time: self.time,
             grace: self.grace,
@@ -206,6 +210,7 @@ pub fn overlay(base: Submit, over: Submit) -> Submit {
         cpus: over.cpus.or(base.cpus),
         memory: over.memory.or(base.memory),
         gpus: over.gpus.or(base.gpus),
+        resources: base.resources.into_iter().chain(over.resources).collect(),
         exclusive: over.exclusive || base.exclusive,
         time: over.time.or(base.time),
         grace: over.grace.or(base.grace),
@@ -268,6 +273,27 @@ fn begin(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("{text:?} is neither a time such as 2030-01-31T09:00:00Z nor a duration such as 2h"))
+}
+
+/// Whoever asks for a resource several times asks for all of it.
+fn summed(asked: Vec<(String, u64)>) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for (name, amount) in asked {
+        let sum: &mut u64 = all.entry(name).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+    all
+}
+
+fn resource(text: &str) -> Result<(String, u64), String> {
+    let (name, amount) = text.split_once('=').unwrap_or((text, "1"));
+    if let Some(fault) = resource_name_fault(name) {
+        return Err(fault);
+    }
+    match amount.parse() {
+        Ok(amount) if amount > 0 => Ok((name.to_owned(), amount)),
+        _ => Err(format!("{amount:?} is no amount of {name}; write a whole number from 1 on")),
+    }
 }
 
 fn pair(text: &str) -> Result<Pair, String> {

@@ -35,6 +35,10 @@ fn every_option_reaches_its_field() {
         (&["--memory", "1.5G"], json!({"memory": "1.5G"})),
         (&["--gpus", "2"], json!({"gpus": 2})),
         (&["--exclusive"], json!({"exclusive": true})),
+        (
+            &["--resource", "licence=2", "--resource", "gpu_10.5", "--resource", "gpu_10.5"],
+            json!({"resources": {"gpu_10.5": 2, "licence": 2}}),
+        ),
         (&["--time", "1-12:00:00"], json!({"time": "1-12:00:00"})),
         (&["--grace", "10s"], json!({"grace": "10s"})),
         (&["--array", "1-100:2%10"], json!({"array": "1-100:2%10"})),

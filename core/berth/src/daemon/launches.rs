@@ -112,6 +112,7 @@ impl Launches {
             array_directory: places::array_directory(&self.jobs, whose).map(text),
             stdout: text(stdout),
             stderr: text(stderr),
+            granted: order.granted.clone(),
             spec,
         }
     }

@@ -138,6 +138,7 @@ impl Daemon {
             memberships: Arc::clone(&memberships),
             inbox: inbox.clone(),
             cluster: config.cluster.name.clone(),
+            resources: config.resources.clone(),
             stall,
             waiting: HashMap::new(),
             asked: HashMap::new(),
@@ -225,6 +226,7 @@ async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, 
         // What they want is not known yet. If it is nothing, the answer is yes.
         asks_before_starts: !config.watchers.is_empty(),
         quotas: settings::quotas(&config.quotas),
+        site_resources: settings::site_resources(config),
     };
     let dependencies: Vec<JobId> =
         stored.live.iter().flat_map(|job| &job.dependencies).map(|dependency| dependency.on).collect();

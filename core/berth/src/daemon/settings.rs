@@ -8,6 +8,7 @@ use std::{
 
 use berth_config::{Config, Effective, Jobs, Loaded, Quotas};
 use berth_engine::{CountAt, OnBreach, QuotaSettings};
+use berth_model::NamedAmounts;
 use tokio::sync::watch;
 
 use super::Policies;
@@ -165,6 +166,12 @@ pub fn quotas(quotas: &Quotas) -> QuotaSettings {
         half_life_ms: u64::try_from(quotas.half_life.as_millis()).unwrap_or(u64::MAX),
         open_projects: quotas.open_projects,
     }
+}
+
+/// The named resources that belong to no node.
+pub fn site_resources(config: &Config) -> NamedAmounts {
+    let of_site = config.resources.iter().filter(|resource| resource.is_of_site());
+    of_site.map(|resource| (resource.name.clone(), resource.stock.total())).collect()
 }
 
 fn values(effective: &Effective) -> BTreeMap<String, String> {

@@ -1,5 +1,8 @@
 //! What executors say, in the engine's words.
 
+use std::collections::BTreeSet;
+
+use berth_config::NamedResource;
 use berth_engine::{Abilities, Input, LaunchAnswer, NodeInfo, Reconciled, Reported, ReportedState};
 use berth_executor_api::{AttemptReport, AttemptState, Capabilities, Launched, Node, NodeState, Truth};
 use berth_executor_host::{CallError, HostEvent};
@@ -7,7 +10,12 @@ use berth_model::{Attempt, AttemptName, JobId};
 
 /// The engine's inputs for an event of the executor host. Names that are not of this cluster are left
 /// out: they belong to others.
-pub fn inputs(cluster: &str, abilities: impl Fn(&str) -> Abilities, event: HostEvent) -> Vec<Input> {
+pub fn inputs(
+    cluster: &str,
+    abilities: impl Fn(&str) -> Abilities,
+    resources: &[NamedResource],
+    event: HostEvent,
+) -> Vec<Input> {
     let known = |name: &AttemptName| AttemptName::parse(cluster, name.as_str()).ok();
     match event {
         HostEvent::LaunchAnswered { attempts, answer, .. } => launched(&attempts, answer, known),
@@ -22,7 +30,7 @@ pub fn inputs(cluster: &str, abilities: impl Fn(&str) -> Abilities, event: HostE
             })
             .collect(),
         HostEvent::Capacity { executor, nodes } => {
-            let nodes = nodes.into_iter().map(node).collect();
+            let nodes = nodes.into_iter().map(|told| node(&executor, told, resources)).collect();
             vec![Input::Capacity { abilities: abilities(&executor), executor: executor.to_string(), nodes }]
         }
         HostEvent::Away { executor, words, .. } => {
@@ -49,9 +57,19 @@ pub fn abilities(capabilities: &Capabilities) -> Abilities {
     }
 }
 
-fn node(node: Node) -> NodeInfo {
+/// What the site has named counts for more than what the back end says by itself.
+fn node(executor: &str, node: Node, resources: &[NamedResource]) -> NodeInfo {
     let usable = node.state == NodeState::Up;
-    NodeInfo { name: node.name, total: node.total, labels: node.labels, usable }
+    let Node { name, total, labels, mut named, state: _ } = node;
+    let whole = format!("{executor}/{name}");
+    let mut set = BTreeSet::new();
+    for resource in resources.iter().filter(|resource| resource.is_on(&whole, &labels)) {
+        // Of several entries that mean a node, the first one does.
+        if set.insert(&resource.name) {
+            named.insert(resource.name.clone(), resource.stock.clone());
+        }
+    }
+    NodeInfo { name, total, labels, named, usable }
 }
 
 fn launched(

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use berth_config::NamedResource;
 use berth_engine::{Abilities, Answer, Change, Effect, Engine, Input, Outcome, Token};
 use berth_executor_host::{HostEvent, Registry};
 use berth_model::{AttemptName, UtcMs};
@@ -54,6 +55,8 @@ pub struct Turn {
     pub(super) memberships: Arc<Memberships>,
     pub(super) inbox: Inbox,
     pub(super) cluster: String,
+    /// The named resources of nodes, as berth.toml has them.
+    pub(super) resources: Vec<NamedResource>,
     pub(super) stall: watch::Sender<Option<String>>,
     pub(super) waiting: HashMap<Token, Waiting>,
     /// Commands that are done when the executor says so.
@@ -329,7 +332,7 @@ impl Turn {
                 translate::abilities(&executor.description().capabilities)
             })
         };
-        translate::inputs(&self.cluster, abilities, event)
+        translate::inputs(&self.cluster, abilities, &self.resources, event)
     }
 
     fn on_control_answered(&mut self, attempt: &AttemptName, error: Option<String>) {

@@ -26,9 +26,10 @@ pub fn command(error: CommandError) -> ErrorBody {
             Refusal::NotLive(_) => ErrorCode::Conflict,
             Refusal::State { .. } => ErrorCode::Conflict,
             Refusal::UnknownDependency(_) | Refusal::ImpossibleDependency { .. } => ErrorCode::Invalid,
-            Refusal::TooLarge { .. } | Refusal::NoSuchNode { .. } | Refusal::Unable { .. } => {
-                ErrorCode::Unable
-            }
+            Refusal::TooLarge { .. }
+            | Refusal::NoSuchNode { .. }
+            | Refusal::NoSuchResource { .. }
+            | Refusal::Unable { .. } => ErrorCode::Unable,
             Refusal::UnknownExecutor(_) => ErrorCode::Invalid,
             Refusal::TooManyWait { .. } | Refusal::TooFast { .. } => ErrorCode::TooMany,
             Refusal::NoTimeLimit { .. } | Refusal::OverQuota { .. } => ErrorCode::Unable,

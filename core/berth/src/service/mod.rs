@@ -25,7 +25,8 @@ use std::sync::Arc;
 use berth_api::{
     AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail,
     JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow,
-    ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
+    ResourceRow, ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow,
+    UsageRow, Why,
 };
 use berth_model::JobRef;
 use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream, Offers};
@@ -146,6 +147,10 @@ impl Backend for Service {
     async fn events(&self, who: &Caller, after: Option<u64>) -> Result<EventStream, ErrorBody> {
         let under_way = self.activity.begin();
         Ok(counted(under_way, self.follow_events(who, after).await?))
+    }
+
+    async fn resources(&self, _who: &Caller) -> Result<Vec<ResourceRow>, ErrorBody> {
+        self.resource_rows().await
     }
 
     async fn nodes(&self, _who: &Caller) -> Result<Vec<NodeRow>, ErrorBody> {

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use berth_api::{AccountRow, ErrorBody, ErrorCode, NodeRow, PluginRow, ServerInfo, StateCount, UsageRow};
-use berth_engine::NodeView;
+use berth_api::{
+    AccountRow, ErrorBody, ErrorCode, NodeRow, PluginRow, ResourceRow, ServerInfo, StateCount, UsageRow,
+};
+use berth_engine::{NamedView, NodeView};
 use berth_executor_host::{Reach, Supervised as Executor};
 use berth_model::{AccountKind, StateKind, UtcMs};
 use berth_policy_host::{PluginState, PluginStatus};
@@ -35,6 +37,11 @@ impl Service {
     pub(super) async fn node_rows(&self) -> Result<Vec<NodeRow>, ErrorBody> {
         let views = self.daemon.inbox.look(berth_engine::Engine::node_views).await;
         Ok(views.ok_or_else(|| self.not_now())?.into_iter().map(node).collect())
+    }
+
+    pub(super) async fn resource_rows(&self) -> Result<Vec<ResourceRow>, ErrorBody> {
+        let views = self.daemon.inbox.look(berth_engine::Engine::site_resources).await;
+        Ok(views.ok_or_else(|| self.not_now())?.into_iter().map(resource).collect())
     }
 
     pub(super) async fn used(
@@ -226,9 +233,14 @@ fn node(view: NodeView) -> NodeRow {
         memory_bytes_used: view.used.memory_bytes,
         gpus_total: view.total.gpus,
         gpus_used: view.used.gpus,
+        resources: view.named.into_iter().map(resource).collect(),
         jobs: view.jobs,
         note: view.away,
     }
+}
+
+fn resource(view: NamedView) -> ResourceRow {
+    ResourceRow { name: view.name, total: view.total, used: view.used }
 }
 
 fn usage(row: berth_store::UsageRow) -> UsageRow {

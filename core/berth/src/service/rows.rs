@@ -173,6 +173,7 @@ fn spec(spec: &JobSpec, is_owner: bool) -> Submit {
         cpus: Some(cpus),
         memory: (spec.resources.memory_bytes > 0).then(|| spec.resources.memory_bytes.to_string()),
         gpus: (spec.resources.gpus > 0).then_some(spec.resources.gpus),
+        resources: spec.named.clone(),
         exclusive: spec.exclusive_cpus,
         time: spec.time_limit.map(duration),
         grace: Some(duration(spec.grace)),

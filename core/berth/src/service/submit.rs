@@ -6,8 +6,8 @@ use berth_api::{Alteration, CommandText, ErrorBody, ErrorCode, Problem, Submit};
 use berth_config::Jobs;
 use berth_executor_api::Capabilities;
 use berth_model::{
-    Command, Dependency, DependencyKind, JobFile, JobId, JobNotices, JobRef, JobSpec, Occasion, Resources,
-    UnitError, UtcMs, Volume, VolumeMode,
+    Command, Dependency, DependencyKind, JobFile, JobId, JobNotices, JobRef, JobSpec, NamedAmounts, Occasion,
+    Resources, UnitError, UtcMs, Volume, VolumeMode,
 };
 
 /// The most variables, and the most bytes of them, that a job may bring.
@@ -138,6 +138,7 @@ pub fn check(
         output: job.output,
         error: job.error,
         resources,
+        named: named(job.resources, &mut problems),
         asked_cpus: job.cpus.is_some(),
         exclusive_cpus: job.exclusive,
         time_limit,
@@ -418,6 +419,19 @@ pub fn beyond(spec: &JobSpec, able: &Capabilities) -> Option<&'static str> {
         (spec.exclusive_cpus, able.exclusive_cpus, "give CPUs to one job alone"),
     ];
     asks.into_iter().find(|&(asked, able, _)| asked && !able).map(|(_, _, what)| what)
+}
+
+/// The most named resources that a job may ask for.
+const MOST_NAMED: usize = 32;
+
+fn named(asked: NamedAmounts, problems: &mut Problems) -> NamedAmounts {
+    if asked.len() > MOST_NAMED {
+        problems.add("resources", format!("{} of them; at most {MOST_NAMED} are possible", asked.len()));
+    }
+    for fault in asked.keys().filter_map(|name| berth_model::resource_name_fault(name)) {
+        problems.add("resources", fault);
+    }
+    asked.into_iter().filter(|&(_, amount)| amount > 0).collect()
 }
 
 fn usual_name(command: Option<&Command>) -> String {

@@ -17,12 +17,12 @@ use std::{
 };
 
 use berth_engine::{
-    Abilities, Answer, Command as Order, Effect, Engine, Input, Measured, NodeInfo, Outcome, QuotaSettings,
-    Refusal, Settings, StartAnswer, Token,
+    Abilities, Answer, Command as Order, Effect, Engine, Input, LaunchOrder, Measured, NodeInfo, Outcome,
+    QuotaSettings, Refusal, Settings, StartAnswer, Token,
 };
 use berth_model::{
     AccountKind, AccountTerms, Attempt, AttemptName, Command, Dependency, Grant, Identity, JobId, JobSpec,
-    Resources, StateKind, StopCause, Submission, UtcMs,
+    NamedAmounts, NamedGrant, Resources, StateKind, Stock, StopCause, Submission, UtcMs,
 };
 
 pub use self::{
@@ -46,6 +46,10 @@ pub struct Site {
     pub acknowledged: Vec<JobId>,
     pub answers: BTreeMap<Token, Result<Answer, Refusal>>,
     pub breaches: Vec<String>,
+    /// How often the policy was made to misbehave.
+    pub misbehaved: usize,
+    /// What each attempt was launched with.
+    pub granted: BTreeMap<(JobId, u32), Vec<NamedGrant>>,
     /// Why each job that was asked to end was; kept to check ends against.
     pub stops_asked: BTreeMap<JobId, u32>,
     /// What the site sets about quotas.
@@ -117,6 +121,7 @@ impl Site {
             name: format!("n{number}"),
             total: Resources { cpu_millis: cpus * 1000, memory_bytes: 64 << 30, gpus: 0 },
             labels: BTreeMap::new(),
+            named: node_resources(),
             usable: true,
         };
         let quotas = QuotaSettings::default();
@@ -132,6 +137,8 @@ impl Site {
             acknowledged: Vec::new(),
             answers: BTreeMap::new(),
             breaches: Vec::new(),
+            misbehaved: 0,
+            granted: BTreeMap::new(),
             stops_asked: BTreeMap::new(),
             quotas,
             asks: false,
@@ -181,13 +188,17 @@ impl Site {
             }
             Effect::AccountSet { .. } => {}
             Effect::Measure { job, after, .. } => self.to_measure.push((job, after)),
-            Effect::AskPlan(request) => self.inbox.push(self.policy.plan(*request)),
+            Effect::AskPlan(request) => {
+                self.misbehaved += usize::from(self.policy.manner != Manner::Good);
+                self.inbox.push(self.policy.plan(*request));
+            }
             Effect::Breach { words, .. } => {
                 self.breaches.push(words);
                 self.inbox.push(Input::PolicyRebuilt);
             }
             Effect::Launch { orders, .. } => {
                 for order in orders {
+                    self.check_order(&order);
                     self.inbox.extend(self.back_end.launch(order.job, order.attempt, self.now));
                 }
             }
@@ -356,6 +367,7 @@ impl Site {
         let mut spec = JobSpec {
             project: live.project,
             resources: live.needs,
+            named: live.named,
             time_limit: live.time_limit_ms.map(Duration::from_millis),
             grace: Duration::from_millis(live.grace_ms),
             priority: live.moving.priority,
@@ -379,6 +391,10 @@ impl Site {
             let used = self.store.allocated_on(&name);
             assert!(used.fits_in(&node.total), "{name} has {} and {used} is allocated", node.total);
         }
+        for node in &self.nodes {
+            self.store.check_named(&format!("{EXECUTOR}/{}", node.name), &node.named);
+        }
+        self.store.check_shared(&site_resources());
         self.store.check_array_bounds();
         self.check_in_use();
         if self.limits_are_old {
@@ -402,6 +418,19 @@ impl Site {
         }
     }
 
+    /// What is launched has the very units that are durable, with their devices.
+    fn check_order(&mut self, order: &LaunchOrder) {
+        let job = self.store.job(order.job).expect("only stored jobs are launched");
+        let bare = |grant: &NamedGrant| NamedGrant { devices: Vec::new(), ..grant.clone() };
+        let told: Vec<NamedGrant> = order.granted.iter().map(bare).collect();
+        assert_eq!(told, job.moving.granted, "job {} is launched with other units than it has", order.job);
+        for grant in order.granted.iter().filter(|grant| grant.name == GPU) {
+            let devices: Vec<String> = grant.units.iter().map(|unit| format!("/dev/gpu{unit}")).collect();
+            assert_eq!(grant.devices, devices);
+        }
+        self.granted.insert((order.job, order.attempt.number), order.granted.clone());
+    }
+
     /// A back end may only forget what is over for good, by what is durable.
     fn check_may_be_forgotten(&self, name: &AttemptName) {
         let (job, attempt) = AttemptName::parse(CLUSTER, name.as_str()).expect("an attempt's name");
@@ -413,6 +442,28 @@ impl Site {
     }
 }
 
+/// A resource of which each node has two units.
+pub const GPU: &str = "gpu_10.5";
+/// A resource of which each node has three, all alike.
+pub const SCRATCH: &str = "scratch";
+/// A resource of which there are two for all nodes.
+pub const LICENCE: &str = "licence";
+
+fn node_resources() -> BTreeMap<String, Stock> {
+    let units = (0..2).map(|unit| (unit, vec![format!("/dev/gpu{unit}")])).collect();
+    BTreeMap::from([(GPU.to_owned(), Stock::Units(units)), (SCRATCH.to_owned(), Stock::Sum(3))])
+}
+
+fn site_resources() -> NamedAmounts {
+    BTreeMap::from([(LICENCE.to_owned(), 2)])
+}
+
+/// A job of one CPU that needs named resources, too.
+pub fn with_named(named: &[(&str, u64)]) -> JobSpec {
+    let named = named.iter().map(|&(name, amount)| (name.to_owned(), amount)).collect();
+    JobSpec { named, ..job() }
+}
+
 fn settings(quotas: &QuotaSettings) -> Settings {
     let cluster = CLUSTER.into();
     Settings {
@@ -421,6 +472,7 @@ fn settings(quotas: &QuotaSettings) -> Settings {
         has_network_policy: false,
         asks_before_starts: false,
         quotas: quotas.clone(),
+        site_resources: site_resources(),
     }
 }
 
@@ -439,6 +491,7 @@ pub fn job() -> JobSpec {
         output: None,
         error: None,
         resources: Resources { cpu_millis: 1000, memory_bytes: 0, gpus: 0 },
+        named: BTreeMap::new(),
         asked_cpus: false,
         exclusive_cpus: false,
         time_limit: None,

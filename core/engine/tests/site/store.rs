@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_engine::{ArrayEnds, Change, LiveJob, QuotaSettings, Restored, StoredAccount, StoredDirectory};
 use berth_model::{
-    AccountKind, AccountTerms, Attempt, EventKind, InUse, JobId, JobState, Resources, StateKind, Used, UtcMs,
+    AccountKind, AccountTerms, Attempt, EventKind, InUse, JobId, JobState, Resources, StateKind, Stock, Used,
+    UtcMs,
 };
 
 #[derive(Default)]
@@ -115,6 +116,43 @@ impl Stored {
         let here = |job: &&LiveJob| job.moving.node.as_deref() == Some(node);
         let sum = |sum: Resources, job: &LiveJob| sum.plus(&job.needs);
         self.jobs.values().filter(active).filter(here).fold(Resources::default(), sum)
+    }
+
+    fn active(&self) -> impl Iterator<Item = &LiveJob> {
+        self.jobs.values().filter(|job| job.array.is_none() && job.moving.state.attempt().is_some())
+    }
+
+    /// No unit is held twice, nothing is held that there is not, and everybody holds what they asked for.
+    pub fn check_named(&self, node: &str, stocks: &BTreeMap<String, Stock>) {
+        let here: Vec<&LiveJob> =
+            self.active().filter(|job| job.moving.node.as_deref() == Some(node)).collect();
+        for (name, stock) in stocks {
+            let grants =
+                || here.iter().flat_map(|job| &job.moving.granted).filter(|grant| grant.name == *name);
+            let held: u64 = grants().map(|grant| grant.amount).sum();
+            assert!(held <= stock.total(), "{held} of {name} are held on {node}, of {}", stock.total());
+            let Stock::Units(units) = stock else { continue };
+            let mut seen = BTreeSet::new();
+            for unit in grants().flat_map(|grant| &grant.units) {
+                assert!(units.contains_key(unit), "there is no unit {unit} of {name}");
+                assert!(seen.insert(unit), "unit {unit} of {name} is held twice on {node}");
+            }
+            assert_eq!(seen.len() as u64, held, "units of {name} without a number");
+        }
+        for job in here {
+            let held: BTreeMap<String, u64> =
+                job.moving.granted.iter().map(|grant| (grant.name.clone(), grant.amount)).collect();
+            assert_eq!(held, job.named, "job {} holds what it did not ask for", job.id);
+        }
+    }
+
+    /// Likewise, of what all nodes share.
+    pub fn check_shared(&self, totals: &BTreeMap<String, u64>) {
+        for (name, total) in totals {
+            let grants = self.active().flat_map(|job| &job.moving.granted);
+            let held: u64 = grants.filter(|grant| grant.name == *name).map(|grant| grant.amount).sum();
+            assert!(held <= *total, "{held} of {name} are held, of {total}");
+        }
     }
 
     pub fn check_array_bounds(&self) {

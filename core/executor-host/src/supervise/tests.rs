@@ -144,6 +144,7 @@ fn launch(job: u64) -> Launch {
         array_directory: None,
         stdout: format!("/jobs/{job}/stdout"),
         stderr: format!("/jobs/{job}/stderr"),
+        granted: Vec::new(),
         spec: Arc::new(spec),
     }
 }

@@ -50,6 +50,7 @@ fn launch(job: u64, spec: &Arc<LaunchSpec>) -> Launch {
         task: None,
         node: None,
         array_directory: None,
+        granted: Vec::new(),
         spec: Arc::clone(spec),
     }
 }

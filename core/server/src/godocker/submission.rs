@@ -52,8 +52,10 @@ pub(super) fn submit(task: Task, user: &str) -> Result<Submit, ErrorBody> {
         "there are no sessions over ssh here; `berth exec` reaches into a job that runs",
     );
     let (executor, native) = executor(requirements.executor.as_deref(), &mut problems);
-    let (constraints, units) = labels(&requirements.label, &mut problems);
-    let gpus = requirements.gpus.saturating_add(units);
+    let (constraints, mut resources) = labels(&requirements.label, &mut problems);
+    // What it calls so itself; other kinds of GPUs are named by the site.
+    let units = resources.remove("gpu").unwrap_or(0);
+    let gpus = requirements.gpus.saturating_add(u32::try_from(units).unwrap_or(u32::MAX));
     let text = filled(command.cmd);
     problems.add_if(text.is_none() && !command.interactive, "command.cmd", "there is nothing to run");
     let job = Submit {
@@ -68,6 +70,7 @@ pub(super) fn submit(task: Task, user: &str) -> Result<Submit, ErrorBody> {
         cpus: (requirements.cpu > 0).then(|| requirements.cpu.to_string()),
         memory: (requirements.ram > 0).then(|| format!("{}G", requirements.ram)),
         gpus: (gpus > 0).then_some(gpus),
+        resources,
         time: life_span(requirements.maxlifespan.as_ref(), &mut problems),
         array: array(requirements.array.values.as_ref(), &mut problems),
         // It waits until they are over, however they ended.
@@ -136,17 +139,14 @@ fn executor(asked: Option<&str>, problems: &mut Problems) -> (Option<String>, bo
     (name, native)
 }
 
-/// `name==value` is a label of the node; `resource==gpu` asks for one GPU each time.
-fn labels(asked: &[String], problems: &mut Problems) -> (BTreeMap<String, String>, u32) {
+/// `name==value` is a label of the node; `resource==name` asks for one unit of that resource each time.
+fn labels(asked: &[String], problems: &mut Problems) -> (BTreeMap<String, String>, BTreeMap<String, u64>) {
     let field = "requirements.label";
     let mut constraints = BTreeMap::new();
-    let mut gpus = 0_u32;
+    let mut resources: BTreeMap<String, u64> = BTreeMap::new();
     for label in asked.iter().filter(|label| !label.is_empty()) {
         match label.split_once("==").map(|(name, value)| (name.trim(), value.trim())) {
-            Some(("resource", "gpu")) => gpus = gpus.saturating_add(1),
-            Some(("resource", other)) => {
-                problems.add(field, format!("{other:?} is no resource here; there is gpu"));
-            }
+            Some(("resource", name)) => *resources.entry(name.to_owned()).or_default() += 1,
             Some((name, value)) if !name.is_empty() && !value.is_empty() => {
                 match constraints.entry(name.to_owned()) {
                     Entry::Vacant(free) => {
@@ -162,7 +162,7 @@ fn labels(asked: &[String], problems: &mut Problems) -> (BTreeMap<String, String
             _ => problems.add(field, format!("{label:?} is no label; write NAME==VALUE")),
         }
     }
-    (constraints, gpus)
+    (constraints, resources)
 }
 
 fn array(values: Option<&Loose>, problems: &mut Problems) -> Option<String> {

@@ -60,6 +60,8 @@ fn everything_that_a_task_can_ask_for_has_its_place() {
     }
     let labelled = job("/requirements/label", json!(["disk==ssd", "resource==gpu", "resource==gpu"]));
     assert_eq!((labelled.constraints["disk"].as_str(), labelled.gpus), ("ssd", Some(2)));
+    let named = job("/requirements/label", json!(["resource==gpu_10.5", "resource==gpu_10.5"]));
+    assert_eq!((named.resources["gpu_10.5"], named.gpus), (2, None));
     assert_eq!(job("/requirements/tasks", json!([7, "8"])).after_any, ["7", "8"]);
     assert_eq!(
         job("/requirements/tmpstorage", json!({"size": "2g", "path": null})).scratch.unwrap(),
@@ -83,7 +85,7 @@ fn what_berth_cannot_keep_is_refused_at_its_place() {
         ("/requirements/executor", json!("sge:long.q")),
         ("/requirements/label", json!(["disk=ssd"])),
         ("/requirements/label", json!(["disk==ssd", "disk==hdd"])),
-        ("/requirements/label", json!(["resource==fpga"])),
+        ("/requirements/label", json!(["resource=fpga"])),
         ("/requirements/array", json!({"values": "9:1"})),
         ("/requirements/array", json!({"values": "1:18446744073709551615"})),
         ("/requirements/tasks", json!(["1.2"])),

@@ -135,6 +135,7 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(files::below))
         .routes(routes!(events::events))
         .routes(routes!(nodes::list))
+        .routes(routes!(nodes::resources))
         .routes(routes!(usage::list))
         .routes(routes!(accounts::days))
         .routes(routes!(accounts::list))

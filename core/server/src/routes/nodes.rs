@@ -1,7 +1,7 @@
 //! Nodes.
 
 use axum::{Json, extract::State};
-use berth_api::NodeRow;
+use berth_api::{NodeRow, ResourceRow};
 
 use super::{Answer, App, Refusals};
 use crate::extract::Who;
@@ -16,4 +16,16 @@ use crate::extract::Who;
 )]
 pub(super) async fn list(State(front): App, Who(who): Who) -> Answer<Vec<NodeRow>> {
     Ok(Json(front.backend.nodes(&who).await?))
+}
+
+/// Lists the resources with names that belong to no node: all nodes share them.
+#[utoipa::path(
+    get,
+    path = "/v1/resources",
+    tag = "cluster",
+    operation_id = "resources",
+    responses((status = 200, description = "The resources", body = Vec<ResourceRow>), Refusals),
+)]
+pub(super) async fn resources(State(front): App, Who(who): Who) -> Answer<Vec<ResourceRow>> {
+    Ok(Json(front.backend.resources(&who).await?))
 }

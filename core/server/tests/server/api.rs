@@ -44,6 +44,7 @@ fn sample(operation: &str) -> (&'static str, &'static str, Value) {
         "file" => ("/v1/jobs/1/files/sub", "200", Value::Null),
         "events" => ("/v1/events", "200", Value::Null),
         "nodes" => ("/v1/nodes", "200", Value::Null),
+        "resources" => ("/v1/resources", "200", Value::Null),
         "usage" => ("/v1/usage?by=project&since=2024-01-01T00:00:00Z", "200", Value::Null),
         "accounts" => ("/v1/accounts/project", "200", Value::Null),
         "account" => ("/v1/accounts/project/rna", "200", Value::Null),

@@ -381,9 +381,14 @@ impl Backend for Memory {
             memory_bytes_used: 0,
             gpus_total: 0,
             gpus_used: 0,
+            resources: Vec::new(),
             jobs: 0,
             note: None,
         }])
+    }
+
+    async fn resources(&self, _: &Caller) -> Result<Vec<ResourceRow>, ErrorBody> {
+        Ok(vec![ResourceRow { name: "licence".into(), total: 5, used: 0 }])
     }
 
     async fn usage(&self, _: &Caller, by: String, since: Option<String>) -> Result<Vec<UsageRow>, ErrorBody> {

@@ -12,11 +12,11 @@ use super::fault::Fault;
 
 /// The moving columns, in the order in which [`super::write`] binds them and [`moving`] reads them.
 pub(super) const MOVING: &str = "state, detail, attempt, returned, node, eligible, started, exit_code, \
-     priority, node_failures, array_next, cpu_micros, memory_peak, note, ended";
+     priority, node_failures, array_next, cpu_micros, memory_peak, note, granted, ended";
 
 /// The columns that never change, in the order in which [`shared`] reads them.
 pub(super) const SHARED: &str = "owner, project, name, executor, constraints, cpu_millis, memory_bytes, gpus, \
-     time_limit_ms, grace_ms, submitted, array_range, node_retries, wants_network, begin_at, dependencies";
+     time_limit_ms, grace_ms, submitted, array_range, node_retries, wants_network, begin_at, named, dependencies";
 
 /// An unsigned number as the database keeps it: bit by bit.
 pub(super) fn signed(number: u64) -> i64 {
@@ -190,6 +190,7 @@ pub(super) fn moving(columns: &mut Columns<'_>) -> Result<Moving, Fault> {
         cpu_micros: columns.maybe_unsigned()?,
         memory_peak_bytes: columns.maybe_unsigned()?,
         note: columns.get()?,
+        granted: columns.json()?,
         ended: columns.maybe_instant()?,
     })
 }
@@ -212,6 +213,7 @@ pub(super) fn shared(id: JobId, moving: Moving, columns: &mut Columns<'_>) -> Re
         retry_on_node_failure: columns.get()?,
         wants_network: columns.get()?,
         begin: columns.maybe_instant()?,
+        named: columns.json()?,
         dependencies: Vec::new(),
         moving,
     };

@@ -19,10 +19,10 @@ use crate::{Batch, Committed, Extra, StoreError};
 /// The columns of `Moving` in `UPDATE`, numbered from ?2; ?1 is the job.
 const SET_MOVING: &str = "state = ?2, detail = ?3, attempt = ?4, returned = ?5, node = ?6, eligible = ?7, \
      started = ?8, exit_code = ?9, priority = ?10, node_failures = ?11, array_next = ?12, cpu_micros = ?13, \
-     memory_peak = ?14, note = ?15";
+     memory_peak = ?14, note = ?15, granted = ?16";
 
 /// The first parameter after those of `Moving`, its `ended` included.
-const AFTER_MOVING: usize = 17;
+const AFTER_MOVING: usize = 18;
 
 /// The writer's statements.
 pub(super) struct Statements<'c> {
@@ -66,13 +66,13 @@ impl<'c> Writer<'c> {
             add_job: prepare(&format!(
                 "INSERT INTO jobs (id, {moving}, owner, project, name, executor, constraints, cpu_millis, \
                  memory_bytes, gpus, time_limit_ms, grace_ms, submitted, begin_at, array_range, dependencies, \
-                 node_retries, wants_network) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-                 ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)"
+                 node_retries, wants_network, named) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+                 ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)"
             ))?,
             // A task that is there already is one of an array that runs again.
             add_task: prepare(&format!(
                 "INSERT INTO jobs (id, {moving}, array_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-                 ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT (id) DO UPDATE SET {SET_MOVING}, ended = ?16 \
+                 ?12, ?13, ?14, ?15, ?16, ?17, ?18) ON CONFLICT (id) DO UPDATE SET {SET_MOVING}, ended = ?17 \
                  WHERE array_id = excluded.array_id"
             ))?,
             add_spec: prepare("INSERT INTO specs (id, submission) VALUES (?1, ?2)")?,
@@ -83,7 +83,7 @@ impl<'c> Writer<'c> {
             alter_spec: prepare("UPDATE specs SET submission = ?2 WHERE id = ?1")?,
             // Leaves the index on `ended` alone, which nearly every change of a job's state can.
             move_live: prepare(&format!("UPDATE jobs SET {SET_MOVING} WHERE id = ?1 AND ended IS NULL"))?,
-            move_any: prepare(&format!("UPDATE jobs SET {SET_MOVING}, ended = ?16 WHERE id = ?1"))?,
+            move_any: prepare(&format!("UPDATE jobs SET {SET_MOVING}, ended = ?17 WHERE id = ?1"))?,
             add_event: prepare("INSERT INTO events (seq, job, at, kind) VALUES (?1, ?2, ?3, ?4)")?,
             next_id: prepare(
                 "INSERT INTO meta (key, value) VALUES ('next_id', ?1) \
@@ -224,7 +224,8 @@ impl<'c> Writer<'c> {
         let constraints = json_unless(&job.constraints, job.constraints.is_empty())?;
         let dependencies = json_unless(&job.dependencies, job.dependencies.is_empty())?;
         let range = job.array.map(|range| range.to_string());
-        let columns: [&dyn ToSql; 16] = [
+        let named = json_unless(&job.named, job.named.is_empty())?;
+        let columns: [&dyn ToSql; 17] = [
             &job.owner,
             &job.project,
             &job.name,
@@ -241,6 +242,7 @@ impl<'c> Writer<'c> {
             &dependencies,
             &job.retry_on_node_failure,
             &job.wants_network,
+            &named,
         ];
         for (index, column) in (AFTER_MOVING..).zip(columns) {
             statement.raw_bind_parameter(index, column)?;
@@ -362,12 +364,13 @@ fn last_words(changes: &[Change]) -> FxHashMap<JobId, &Moving> {
     last
 }
 
-/// Binds the job to ?1 and the moving columns to ?2 up to ?16, or ?15 where the statement has no `ended`.
+/// Binds the job to ?1 and the moving columns to ?2 up to ?17, or ?16 where the statement has no `ended`.
 fn bind_moving(statement: &mut Statement<'_>, id: JobId, now: &Moving) -> Result<(), Fault> {
     let kind = now.state.kind();
     let detail = Detail::of(&now.state, now.attempt)?;
     let ended = kind.is_end().then(|| signed(now.ended.unwrap_or_default().0));
-    let columns: [&dyn ToSql; 16] = [
+    let granted = json_unless(&now.granted, now.granted.is_empty())?;
+    let columns: [&dyn ToSql; 17] = [
         &key(id),
         &(kind as u8),
         &detail.as_sql(),
@@ -383,6 +386,7 @@ fn bind_moving(statement: &mut Statement<'_>, id: JobId, now: &Moving) -> Result
         &now.cpu_micros.map(signed),
         &now.memory_peak_bytes.map(signed),
         &now.note,
+        &granted,
         &ended,
     ];
     let wanted = statement.parameter_count();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use berth_model::{AttemptName, JobId};
+use berth_model::{AttemptName, JobId, NamedGrant};
 use serde::{Deserialize, Serialize};
 
 use crate::{Action, ExecutorError, Launch, LaunchSpec, LogQuery, Places, Report, Task};
@@ -106,6 +106,9 @@ struct Entry {
     array_directory: Option<String>,
     stdout: String,
     stderr: String,
+    /// The named resources that it was given.
+    #[serde(default)]
+    granted: Vec<NamedGrant>,
     spec: usize,
     /// Berth's own variables, as things are on this machine: for libraries that do not have [`Launch::environment`].
     #[serde(default)]
@@ -134,6 +137,7 @@ impl Batch {
             array_directory: launch.array_directory.clone(),
             stdout: launch.stdout.clone(),
             stderr: launch.stderr.clone(),
+            granted: launch.granted.clone(),
             spec: place_of(&launch.spec),
             environment: environment(launch),
         };
@@ -148,7 +152,7 @@ impl Batch {
         let launch = |entry: Entry| {
             let spec = Arc::clone(specs.get(entry.spec)?);
             let Entry { attempt, job, attempt_number, task, node, directory, array_directory, .. } = entry;
-            let (stdout, stderr) = (entry.stdout, entry.stderr);
+            let (stdout, stderr, granted) = (entry.stdout, entry.stderr, entry.granted);
             Some(Launch {
                 attempt,
                 job,
@@ -159,6 +163,7 @@ impl Batch {
                 array_directory,
                 stdout,
                 stderr,
+                granted,
                 spec,
             })
         };

@@ -128,6 +128,7 @@ impl<'f> Stage<'f> {
             node: lock(&self.node).clone(),
             stdout: format!("{directory}/stdout"),
             stderr: format!("{directory}/stderr"),
+            granted: Vec::new(),
             directory,
             array_directory: None,
             spec: Arc::new(spec),

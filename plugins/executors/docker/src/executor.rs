@@ -1,6 +1,6 @@
 //! The executor itself.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use berth_docker_engine::bollard::query_parameters::StatsOptions;
@@ -80,6 +80,7 @@ impl Executor for DockerExecutor {
                 gpus: u32::try_from(config.gpus.ids.len()).unwrap_or(u32::MAX),
             },
             labels: labels.chain(config.labels.iter().cloned()).collect(),
+            named: BTreeMap::new(),
             state: NodeState::Up,
         }])
     }

@@ -99,7 +99,9 @@ pub fn access(vendor: Vendor, ids: &[String]) -> Access {
     }
 }
 
-fn device(path: &str) -> DeviceMapping {
+/// A device file, as it is on the host.
+#[must_use]
+pub fn device(path: &str) -> DeviceMapping {
     DeviceMapping {
         path_on_host: Some(path.into()),
         path_in_container: Some(path.into()),

@@ -52,6 +52,7 @@ pub(crate) fn launch_of(job: u64, spec: LaunchSpec) -> Launch {
         array_directory: None,
         stdout: format!("/jobs/{job}/stdout"),
         stderr: format!("/jobs/{job}/stderr"),
+        granted: Vec::new(),
         spec: Arc::new(spec),
     }
 }

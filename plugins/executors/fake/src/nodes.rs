@@ -30,7 +30,7 @@ impl Nodes {
                     return Err(format!("two nodes are called {name:?}; give them different names"));
                 }
                 let (total, labels) = (group.resources, group.labels.clone());
-                let node = Node { name, total, labels, state: NodeState::Up };
+                let node = Node { name, total, labels, named: BTreeMap::new(), state: NodeState::Up };
                 nodes.slots.push(Slot { node, free: total, ports: BTreeSet::new() });
             }
         }

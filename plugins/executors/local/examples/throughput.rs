@@ -110,6 +110,7 @@ fn task(array: &str, spec: &Arc<LaunchSpec>, index: u64, last: u64) -> Launch {
         node: None,
         stdout: format!("{directory}/stdout"),
         stderr: format!("{directory}/stderr"),
+        granted: Vec::new(),
         directory,
         array_directory: Some(array.to_owned()),
         spec: Arc::clone(spec),

@@ -62,6 +62,7 @@ pub(crate) fn node(config: &LocalConfig) -> Node {
             gpus: 0,
         },
         labels,
+        named: BTreeMap::new(),
         state: NodeState::Up,
     }
 }

@@ -112,6 +112,7 @@ pub(crate) fn convert(nodes: Vec<SwarmNode>, reserved: &Reserved, config: &Swarm
             name: name.clone(),
             total: with_backlog(left, config.backlog_percent),
             labels: labels(&node),
+            named: BTreeMap::new(),
             state,
         });
         let down_since = (state == NodeState::Down)

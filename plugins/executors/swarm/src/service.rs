@@ -89,6 +89,7 @@ pub(crate) fn check(launch: &Launch, node: Option<&Known>) -> Result<(), Service
         (spec.exclusive_cpus, "give a job CPUs for itself alone"),
         (spec.scratch_bytes > 0, "give a job scratch space of a given size"),
         (spec.interactive, "run interactive sessions"),
+        (launch.granted.iter().any(|grant| !grant.devices.is_empty()), "give a job device files"),
     ] {
         if wanted {
             return Err(ServiceError::Unsupported(what));

@@ -65,6 +65,7 @@ fn launch(change: impl FnOnce(&mut LaunchSpec)) -> Launch {
         array_directory: None,
         stdout: "/jobs/12/out".into(),
         stderr: "/jobs/12/err".into(),
+        granted: Vec::new(),
         spec: Arc::new(spec),
     }
 }

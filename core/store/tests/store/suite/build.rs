@@ -27,6 +27,7 @@ pub fn pending() -> Moving {
         cpu_micros: None,
         memory_peak_bytes: None,
         note: None,
+        granted: Vec::new(),
     }
 }
 
@@ -62,6 +63,7 @@ pub fn job(id: u64) -> LiveJob {
         executor: "local".into(),
         constraints: BTreeMap::new(),
         needs: Resources { cpu_millis: 1_000, memory_bytes: 1 << 30, gpus: 0 },
+        named: BTreeMap::new(),
         time_limit_ms: Some(60_000),
         grace_ms: 30_000,
         submitted: UtcMs(1_000),
@@ -103,6 +105,7 @@ pub fn submission(job: &LiveJob) -> Submission {
         output: None,
         error: None,
         resources: job.needs,
+        named: job.named.clone(),
         asked_cpus: false,
         exclusive_cpus: false,
         time_limit: job.time_limit_ms.map(Duration::from_millis),

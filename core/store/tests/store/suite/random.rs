@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use berth_engine::{Change, LiveJob, Moving};
 use berth_model::{
     AccountKind, AccountTerms, ArrayRange, Attempt, Dependency, DependencyKind, End, EventKind, Exit,
-    FailCause, Hold, Holds, JobEventRecord, JobId, JobState, Limits, Resources, StateKind, StopCause, Used,
-    UtcMs,
+    FailCause, Hold, Holds, JobEventRecord, JobId, JobState, Limits, NamedGrant, Resources, StateKind,
+    StopCause, Used, UtcMs,
 };
 use berth_store::{Batch, ListQuery, Store, TaskQuery, UsageBy};
 use proptest::{collection, option, prelude::*, sample};
@@ -159,6 +159,15 @@ fn moving() -> impl Strategy<Value = Moving> {
                 array_next,
                 cpu_micros: cpu,
                 memory_peak_bytes: memory,
+                granted: note
+                    .iter()
+                    .map(|_| NamedGrant {
+                        name: "gpu_1".into(),
+                        amount: 1,
+                        units: vec![node_failures],
+                        ..NamedGrant::default()
+                    })
+                    .collect(),
                 note,
                 state,
             }
@@ -195,6 +204,7 @@ fn job() -> impl Strategy<Value = (Box<LiveJob>, Vec<String>)> {
                     owner: owner.into(),
                     project: project.into(),
                     name,
+                    named: constraints.keys().map(|key| (key.clone(), cpus)).collect(),
                     constraints,
                     needs: Resources { cpu_millis: cpus * 1_000, memory_bytes: memory, gpus },
                     time_limit_ms: limit,

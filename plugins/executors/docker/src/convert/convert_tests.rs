@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use berth_docker_engine::bollard::models::{MountType, NetworkSettings};
 use berth_executor_api::{
-    Attempt, AttemptName, Command, Identity, JobId, LaunchSpec, Mount, NetworkAttachment, Resources, Task,
+    Attempt, AttemptName, Command, Identity, JobId, LaunchSpec, Mount, NamedGrant, NetworkAttachment,
+    Resources, Task,
 };
 
 use super::*;
@@ -66,6 +67,7 @@ fn launch(change: impl FnOnce(&mut LaunchSpec)) -> Launch {
         array_directory: None,
         stdout: "/jobs/7/stdout".into(),
         stderr: "/jobs/7/stderr".into(),
+        granted: Vec::new(),
         spec: Arc::new(spec),
     }
 }
@@ -116,6 +118,25 @@ fn job_category_is_the_image_and_mandatory() {
     config.images.rules.default = Some("site/default".parse().unwrap());
     let none = launch(|spec| spec.image = None);
     assert_eq!(checked(&none, &config, 0).unwrap().1.full(), "site/default:latest");
+}
+
+#[test]
+fn named_resources_bring_their_devices_and_are_told_by_a_variable() {
+    let mut launch = launch(|spec| {
+        spec.env.insert("BERTH_RESOURCE_GPU_10_5".into(), "7".into());
+    });
+    launch.granted = vec![NamedGrant {
+        name: "gpu_10.5".into(),
+        amount: 2,
+        units: vec![0, 3],
+        devices: vec!["/dev/null".into(), "/dev/zero".into()],
+    }];
+    let body = body_with(&config(), &launch, &Share::default());
+    let devices = body.host_config.unwrap().devices.unwrap();
+    let paths: Vec<_> = devices.iter().map(|device| device.path_in_container.as_deref().unwrap()).collect();
+    assert_eq!(paths, ["/dev/null", "/dev/zero"]);
+    let told: Vec<_> = body.env.unwrap();
+    assert!(told.contains(&"BERTH_RESOURCE_GPU_10_5=0,3".to_owned()), "{told:?}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ mod network;
 use berth_docker_engine::{
     Labels,
     bollard::models::{
-        ContainerCreateBody, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, RestartPolicy,
+        RestartPolicyNameEnum,
     },
     labels_of,
 };
@@ -118,7 +119,7 @@ impl Making<'_> {
             mounts: Some(mounts::mounts(self.launch)),
             group_add: Some(groups),
             device_requests: Some(gpus.requests),
-            devices: Some(gpus.devices),
+            devices: Some(self.devices(gpus.devices)),
             cgroup_parent: self.cgroup_parent.clone(),
             network_mode: Some(self.network.clone()),
             // The engine's own restarts and removals would happen behind Berth's back.
@@ -140,6 +141,17 @@ impl Making<'_> {
             cap_drop: self.dropped(),
             ..limits::limits(self)
         }
+    }
+
+    /// The device files of its GPUs, and those of the named resources that it was given.
+    fn devices(&self, gpus: Vec<DeviceMapping>) -> Vec<DeviceMapping> {
+        let mut all = gpus;
+        for path in self.launch.granted.iter().flat_map(|grant| &grant.devices) {
+            if !all.iter().any(|known| known.path_on_host.as_ref() == Some(path)) {
+                all.push(gpu::device(path));
+            }
+        }
+        all
     }
 
     /// A stopped first process that hands on signals would stop nothing but itself.

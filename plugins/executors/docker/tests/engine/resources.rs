@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_executor_api::{Executor, Launched, Truth};
+use berth_executor_api::{Executor, Launched, NamedGrant, Truth};
 
 use crate::support::{Berth, LONG, sh, terminate};
 
@@ -145,4 +145,50 @@ async fn scratch_space_is_held_to_its_size_or_refused_or_said_not_to_be() {
     lax.executor().remove(std::slice::from_ref(&job.attempt)).await.unwrap();
     let filter = format!("label=berth.cluster={}", lax.config.cluster);
     assert_eq!(lax.docker(&["volume", "ls", "-q", "--filter", &filter]).await, "");
+}
+
+/// A device file that no container has by itself, with a name that tells it from others.
+struct Device(std::path::PathBuf);
+
+impl Device {
+    fn make(name: &str) -> Self {
+        let path = std::path::PathBuf::from(format!("/dev/berth-test-{}-{name}", std::process::id()));
+        let made = std::process::Command::new("mknod")
+            .arg("-m")
+            .arg("666")
+            .arg(&path)
+            .args(["c", "1", "5"])
+            .status();
+        assert!(made.unwrap().success(), "mknod of {} failed", path.display());
+        Self(path)
+    }
+
+    fn path(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Docker Engine, and root to make device files"]
+async fn the_devices_of_a_jobs_units_are_in_its_container_and_no_others() {
+    let berth = Berth::new().await;
+    let (own, other) = (Device::make("own"), Device::make("other"));
+    let text = format!(
+        "echo $BERTH_RESOURCE_ZERO_1; head -c 3 {} | od -An -tx1 | tr -d ' '; test -e {} || echo absent",
+        own.path(),
+        other.path()
+    );
+    let mut job = berth.job(sh(&text));
+    job.granted =
+        vec![NamedGrant { name: "zero.1".into(), amount: 1, units: vec![4], devices: vec![own.path()] }];
+    let job = berth.taken(job).await;
+    assert_eq!(berth.exit(&job).await.code, Some(0));
+    let said = std::fs::read_to_string(&job.stdout).unwrap();
+    assert_eq!(said, "4\n000000\nabsent\n");
 }

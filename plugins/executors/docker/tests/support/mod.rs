@@ -182,6 +182,7 @@ impl Berth {
             node: None,
             stdout: format!("{directory}/stdout"),
             stderr: format!("{directory}/stderr"),
+            granted: Vec::new(),
             directory,
             array_directory: None,
             spec: Arc::new(spec),

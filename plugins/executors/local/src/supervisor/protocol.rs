@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use berth_executor_api::{
-    AttemptName, AttemptReport, JobId, Launch, LaunchSpec, Launched, Resources, Task, Truth, Usage,
+    AttemptName, AttemptReport, JobId, Launch, LaunchSpec, Launched, NamedGrant, Resources, Task, Truth,
+    Usage,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -62,6 +63,9 @@ pub(crate) struct Item {
     array_directory: Option<String>,
     stdout: String,
     stderr: String,
+    /// An older executor does not say.
+    #[serde(default)]
+    granted: Vec<NamedGrant>,
     /// Which of the batch's specs.
     spec: usize,
 }
@@ -87,6 +91,7 @@ pub(crate) fn pack(batch: &[Launch]) -> Ask {
                 array_directory: launch.array_directory.clone(),
                 stdout: launch.stdout.clone(),
                 stderr: launch.stderr.clone(),
+                granted: launch.granted.clone(),
                 spec,
             }
         })
@@ -107,6 +112,7 @@ impl Item {
             array_directory: self.array_directory,
             stdout: self.stdout,
             stderr: self.stderr,
+            granted: self.granted,
             spec: Arc::clone(specs.get(self.spec)?),
         })
     }

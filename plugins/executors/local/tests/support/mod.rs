@@ -79,6 +79,7 @@ impl Site {
             node: None,
             stdout: format!("{directory}/stdout"),
             stderr: format!("{directory}/stderr"),
+            granted: Vec::new(),
             directory,
             array_directory: None,
             spec: Arc::new(spec(Command::Argv(argv))),

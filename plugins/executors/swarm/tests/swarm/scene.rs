@@ -84,6 +84,7 @@ impl Scene {
             node: None,
             stdout: format!("{directory}/stdout"),
             stderr: format!("{directory}/stderr"),
+            granted: Vec::new(),
             directory,
             array_directory: None,
             spec: Arc::new(spec),
