@@ -15,8 +15,6 @@
 directories=$testbed/directories
 base=dc=berth,dc=test
 
-taken() (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
-
 # ports DIR: two that are free, and that nobody else is given meanwhile.
 ports() {
     local dir=$1 port=13389 plain=
@@ -28,24 +26,6 @@ ports() {
         port=$((port + 1))
     done
     echo "$plain $port" >"$dir/ports"
-}
-
-# certificates DIR: an authority, the server's certificate, and an authority that has nothing to do with it.
-certificates() {
-    local dir=$1 authority
-    [ ! -s "$dir/server.pem" ] || return 0
-    printf '%s\n' '[req]' 'distinguished_name = name' '[name]' >"$dir/request.cnf"
-    for authority in ca other-ca; do
-        openssl req -config "$dir/request.cnf" -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
-            -subj "/CN=$authority of tests" -days 30 -addext basicConstraints=critical,CA:TRUE \
-            -addext keyUsage=critical,keyCertSign -keyout "$dir/$authority-key.pem" -out "$dir/$authority.pem" 2>/dev/null
-    done
-    openssl req -config "$dir/request.cnf" -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ldap \
-        -keyout "$dir/server-key.pem" -out "$dir/server.csr" 2>/dev/null
-    openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca-key.pem" -CAcreateserial -days 30 \
-        -extfile <(printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n') \
-        -out "$dir/server.pem" 2>/dev/null
-    chmod 600 "$dir"/*-key.pem
 }
 
 configuration() {
@@ -101,8 +81,6 @@ people() {
     printf '%s\n' "dn: ou=far,ou=people,$base" 'objectClass: referral' 'objectClass: extensibleObject' 'ou: far' \
         'ref: ldap://127.0.0.1:1/ou=far,dc=berth,dc=test' ''
 }
-
-secret() { tr -d '\n-' </proc/sys/kernel/random/uuid >"$1" && chmod 600 "$1"; }
 
 up() {
     local name=$1 dir=$directories/$1 plain secure

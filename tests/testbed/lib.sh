@@ -107,3 +107,27 @@ engine() {
 }
 
 answers() { DOCKER_CONFIG=$testbed/client timeout -k 1 10 docker -H "unix://$1" version 9>&- >/dev/null 2>&1; }
+
+# taken PORT: whether somebody listens there.
+taken() (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+
+# secret FILE: a new one, for nobody else to read.
+secret() { tr -d '\n-' </proc/sys/kernel/random/uuid >"$1" && chmod 600 "$1"; }
+
+# certificates DIR: an authority, the server's certificate, and an authority that has nothing to do with it.
+certificates() {
+    local dir=$1 authority
+    [ ! -s "$dir/server.pem" ] || return 0
+    printf '%s\n' '[req]' 'distinguished_name = name' '[name]' >"$dir/request.cnf"
+    for authority in ca other-ca; do
+        openssl req -config "$dir/request.cnf" -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+            -subj "/CN=$authority of tests" -days 30 -addext basicConstraints=critical,CA:TRUE \
+            -addext keyUsage=critical,keyCertSign -keyout "$dir/$authority-key.pem" -out "$dir/$authority.pem" 2>/dev/null
+    done
+    openssl req -config "$dir/request.cnf" -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server \
+        -keyout "$dir/server-key.pem" -out "$dir/server.csr" 2>/dev/null
+    openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca-key.pem" -CAcreateserial -days 30 \
+        -extfile <(printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n') \
+        -out "$dir/server.pem" 2>/dev/null
+    chmod 600 "$dir"/*-key.pem
+}

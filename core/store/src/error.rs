@@ -107,6 +107,47 @@ pub enum StoreError {
         /// The bound.
         most: u64,
     },
+    /// The database is away, or cannot do it now; passes when it is back.
+    #[error("{database} cannot be {verb}: {reason}; look after the database server and the way to it")]
+    Away {
+        /// Which, without user and password.
+        database: String,
+        /// `opened`, `read` or `written`.
+        verb: &'static str,
+        /// What it said, or what came between.
+        reason: String,
+    },
+    /// Lasting: the database does not let Berth in, or not do what it has to.
+    #[error("{database} refuses: {reason}; check [store], the role and its rights")]
+    DatabaseRefused {
+        /// Which, without user and password.
+        database: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Lasting: what the database holds is not what Berth wrote.
+    #[error(
+        "{database} does not hold what Berth wrote ({what}): put a backup in its place, or use another database"
+    )]
+    Unsound {
+        /// Which, without user and password.
+        database: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Another Berth leads: this one may read, and writes nothing.
+    #[error("this Berth stands by; {leader} leads: ask that one")]
+    StandsBy {
+        /// Who does, as people are told.
+        leader: String,
+    },
+    /// The connection was lost before the answer: it may or may not have been written. Only of what is not
+    /// given again by itself.
+    #[error("{database} was lost before it answered: look whether it was done before you do it again")]
+    Uncertain {
+        /// Which, without user and password.
+        database: String,
+    },
     /// The writer has ended: the store is being closed, or a mistake ended it.
     #[error("the store no longer writes; start Berth again")]
     Stopped,
@@ -116,6 +157,6 @@ impl StoreError {
     /// Whether the same call may succeed later without a change to Berth or its settings.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Locked { .. } | Self::Io { .. })
+        matches!(self, Self::Full { .. } | Self::Locked { .. } | Self::Io { .. } | Self::Away { .. })
     }
 }

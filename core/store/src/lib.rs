@@ -4,9 +4,12 @@
 //! The loop writes with [`Store::commit`]: one call is one durable transaction. Reads never wait for
 //! writes and see everything that was committed before they began.
 
+mod columns;
 mod error;
+mod instance;
 mod lock;
 mod notices;
+mod postgres;
 mod sqlite;
 mod types;
 
@@ -17,7 +20,9 @@ use berth_engine::{LiveJob, Restored};
 use berth_model::{JobId, JobRef, NoticeChoice, StateKind, Submission, UtcMs};
 
 pub use error::{BoxError, StoreError};
+pub use instance::Instance;
 pub use notices::{NoticeCount, NoticeFate, OwedNotice};
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use types::{
     Batch, Committed, EachRow, Extra, JobDetail, JobRow, ListQuery, NewToken, SharedBatch, StoredEvent,
@@ -30,6 +35,30 @@ pub use types::{
 /// half.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// Whether what was decided may be done now. Asked right before anything is done outside, since a process
+    /// may have been stopped for any time since it wrote. Always true where nobody else can lead.
+    fn may_act(&self) -> bool {
+        true
+    }
+
+    /// Who leads, where it is another Berth; this one may read only then.
+    fn other_leader(&self) -> Option<String> {
+        None
+    }
+
+    /// Completes with the new leader when this Berth led and does no longer.
+    async fn deposed(&self) -> String {
+        std::future::pending().await
+    }
+
+    /// Gives the lead up, after all that was to be written before, so that a stand-by need not wait.
+    ///
+    /// # Errors
+    /// When it cannot be written; the lease runs out by itself then.
+    async fn resign(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Writes a batch in one transaction and returns when it is durable. Several changes of one job
     /// within a batch are written as the last of them says; events are kept all.
     ///

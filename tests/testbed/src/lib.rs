@@ -15,6 +15,7 @@ mod door;
 mod engine;
 mod godocker;
 mod mail;
+mod postgres;
 mod registry;
 mod script;
 
@@ -23,6 +24,7 @@ pub use crate::{
     engine::{Engine, OwnEngine, Wish, docker_engine, own_engine, swarm, swarm_of_two},
     godocker::godocker_commands,
     mail::{MailServer, MailWish, mail_server},
+    postgres::{Database, Postgres, database, own_postgres},
     registry::{Registry, registry},
 };
 

@@ -1,7 +1,7 @@
 //! Between the engine's types and columns.
 
 use berth_engine::{LiveJob, Moving};
-use berth_model::{Attempt, End, Hold, Holds, JobId, JobState, Resources, StateKind, UtcMs};
+use berth_model::{Attempt, Hold, JobId, JobState, Resources, StateKind, UtcMs};
 use rusqlite::{
     Row,
     types::{FromSql, ToSqlOutput, ValueRef},
@@ -9,6 +9,8 @@ use rusqlite::{
 use serde::de::DeserializeOwned;
 
 use super::fault::Fault;
+use crate::columns::plain_state;
+pub(super) use crate::columns::{Detail, key, position, signed, task_id};
 
 /// The moving columns, in the order in which [`super::write`] binds them and [`moving`] reads them.
 pub(super) const MOVING: &str = "state, detail, attempt, returned, node, eligible, started, exit_code, \
@@ -18,55 +20,7 @@ pub(super) const MOVING: &str = "state, detail, attempt, returned, node, eligibl
 pub(super) const SHARED: &str = "owner, project, name, executor, constraints, cpu_millis, memory_bytes, gpus, \
      time_limit_ms, grace_ms, submitted, array_range, node_retries, wants_network, begin_at, named, dependencies";
 
-/// An unsigned number as the database keeps it: bit by bit.
-pub(super) fn signed(number: u64) -> i64 {
-    number.cast_signed()
-}
-
-/// The number of a job as the database keeps it.
-pub(super) fn key(id: JobId) -> i64 {
-    signed(id.0)
-}
-
-/// The number of the task at `position`.
-pub(super) fn task_id(array: JobId, position: u64) -> JobId {
-    JobId(array.0.wrapping_add(1).wrapping_add(position))
-}
-
-/// The position of a task.
-pub(super) fn position(array: JobId, task: JobId) -> u64 {
-    task.0.wrapping_sub(array.0).wrapping_sub(1)
-}
-
-/// What a state has beyond its number and the attempt's columns.
-pub(super) enum Detail {
-    /// Nothing.
-    None,
-    /// A number: the holds, or that the attempt was taken.
-    Number(i64),
-    /// All of it, as JSON.
-    Json(String),
-}
-
 impl Detail {
-    pub(super) fn of(state: &JobState, column: Attempt) -> Result<Self, Fault> {
-        Ok(match state {
-            JobState::Pending => Self::None,
-            JobState::Held { holds } => {
-                Self::Number(holds.iter().fold(0, |bits, hold| bits | i64::from(hold as u8)))
-            }
-            JobState::Starting { attempt, taken } if *attempt == column => match taken {
-                true => Self::Number(1),
-                false => Self::None,
-            },
-            JobState::Running { attempt } | JobState::Suspended { attempt } if *attempt == column => {
-                Self::None
-            }
-            JobState::Ended { end } if end.kind() == StateKind::Succeeded => Self::None,
-            _ => Self::Json(serde_json::to_string(state)?),
-        })
-    }
-
     pub(super) fn as_sql(&self) -> ToSqlOutput<'_> {
         ToSqlOutput::Borrowed(match self {
             Self::None => ValueRef::Null,
@@ -78,28 +32,11 @@ impl Detail {
 
 /// A state from its columns.
 pub(super) fn state(kind: StateKind, detail: ValueRef<'_>, attempt: Attempt) -> Result<JobState, Fault> {
-    let number = match detail {
-        ValueRef::Text(json) => return Ok(serde_json::from_slice(json)?),
-        ValueRef::Integer(number) => number,
-        _ => 0,
-    };
-    Ok(match kind {
-        StateKind::Held => JobState::Held { holds: holds(number) },
-        StateKind::Pending => JobState::Pending,
-        StateKind::Starting => JobState::Starting { attempt, taken: number == 1 },
-        StateKind::Running => JobState::Running { attempt },
-        StateKind::Suspended => JobState::Suspended { attempt },
-        StateKind::Succeeded => JobState::Ended { end: Box::new(End::Succeeded) },
-        StateKind::Stopping
-        | StateKind::Failed
-        | StateKind::Killed
-        | StateKind::Rejected
-        | StateKind::Lost => return Err(Fault::Unreadable(format!("a job is {kind} without saying how"))),
-    })
-}
-
-fn holds(bits: i64) -> Holds {
-    Hold::ALL.into_iter().filter(|&hold| bits & i64::from(hold as u8) != 0).collect()
+    match detail {
+        ValueRef::Text(json) => Ok(serde_json::from_slice(json)?),
+        ValueRef::Integer(number) => plain_state(kind, number, attempt).map_err(Fault::Unreadable),
+        _ => plain_state(kind, 0, attempt).map_err(Fault::Unreadable),
+    }
 }
 
 /// Reads a row's columns one after the other.

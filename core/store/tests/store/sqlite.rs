@@ -20,7 +20,7 @@ impl Kit for Sqlite {
         Self { _folder: folder, path }
     }
 
-    fn open(&self) -> SqliteStore {
+    async fn open(&self) -> SqliteStore {
         SqliteStore::open(&self.path, "berth", &SqliteOptions::default()).unwrap()
     }
 }

@@ -25,7 +25,7 @@ use super::{
 
 pub async fn a_refused_batch_leaves_nothing<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let (first, second) = (build::job(1), build::job(2));
     commit(&store, [added(&first), event(first.id, 1, "one")]).await;
     for wrong in [
@@ -49,7 +49,7 @@ pub async fn a_refused_batch_leaves_nothing<K: Kit>() {
 
 pub async fn the_last_update_of_a_batch_counts_and_every_event<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let job = build::job(1);
     let noted = |note: &str| Moving { note: Some(note.into()), ..build::running() };
     let changes = [
@@ -67,7 +67,7 @@ pub async fn the_last_update_of_a_batch_counts_and_every_event<K: Kit>() {
 
 pub async fn a_job_that_runs_again_is_live_again<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let job = build::job(1);
     commit(&store, [added(&job)]).await;
     commit(&store, [updated(job.id, build::ended(End::Succeeded, 9))]).await;
@@ -80,7 +80,7 @@ pub async fn a_job_that_runs_again_is_live_again<K: Kit>() {
 
 pub async fn only_what_has_ended_is_archived_and_each_once<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     for id in 1..=3 {
         commit(&store, [added(&build::job(id))]).await;
     }
@@ -104,7 +104,7 @@ pub async fn only_what_has_ended_is_archived_and_each_once<K: Kit>() {
 
 pub async fn what_has_ended_is_to_be_measured_until_it_was_and_again_after_each_run<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let (job, array) = (build::job(1), build::array(2, "30-36:3"));
     let task = build::task(&array, 1);
     commit(&store, [added(&job), added(&array), task_added(&task)]).await;
@@ -128,7 +128,7 @@ pub async fn what_has_ended_is_to_be_measured_until_it_was_and_again_after_each_
 
 pub async fn the_directories_of_what_was_archived_are_gone_whatever_was_noted<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let (job, array) = (build::job(1), build::array(2, "1-3"));
     let task = build::task(&array, 0);
     let ended = build::ended(End::Succeeded, 9);
@@ -147,17 +147,17 @@ pub async fn use_that_no_quota_counts_any_more_goes_at_a_start<K: Kit>() {
     let kit = K::fresh();
     let used = Used { jobs: 1, ..Used::default() };
     let charge = |hour| Change::Charged { kind: AccountKind::User, name: "ann".into(), hour, used };
-    let store = kit.open();
+    let store = kit.open().await;
     commit(&store, [charge(400_000), charge(400_000 + 366 * 24), charge(400_001 + 366 * 24)]).await;
     assert_eq!(store.restore().await.unwrap().accounts[0].hours.len(), 3);
     drop(store);
-    let hours = kit.open().restore().await.unwrap().accounts.remove(0).hours;
+    let hours = kit.open().await.restore().await.unwrap().accounts.remove(0).hours;
     assert_eq!(hours, [(400_000 + 366 * 24, used), (400_001 + 366 * 24, used)]);
 }
 
 pub async fn tasks_of_an_earlier_run_do_not_count<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let array = build::array(1, "1-4");
     commit(&store, [added(&array)]).await;
     for position in 0..4 {
@@ -183,7 +183,7 @@ pub async fn tasks_of_an_earlier_run_do_not_count<K: Kit>() {
 
 pub async fn tasks_are_found_before_their_turn<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let array = build::array(5, "30-36:2");
     commit(&store, [added(&build::job(4)), added(&array), added(&build::job(10))]).await;
     let find = async |text: &str| store.resolve(text.parse().unwrap()).await.unwrap().map(|id| id.0);
@@ -205,7 +205,7 @@ pub async fn tasks_are_found_before_their_turn<K: Kit>() {
 
 pub async fn a_listing_can_be_stopped<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     commit(&store, (1..100).map(|id| added(&build::job(id)))).await;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let all = Arc::clone(&seen);
@@ -220,7 +220,7 @@ pub async fn a_listing_can_be_stopped<K: Kit>() {
 
 pub async fn tokens_are_kept_used_and_revoked<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let new = |hash: &str, user: &str| NewToken {
         hash: hash.into(),
         user: user.into(),
@@ -240,7 +240,7 @@ pub async fn tokens_are_kept_used_and_revoked<K: Kit>() {
         store.commit(Arc::new(batch)).await.unwrap();
     }
     drop(store);
-    let store = kit.open();
+    let store = kit.open().await;
     let expected = StoredToken {
         id: first,
         user: "alice".into(),
@@ -265,13 +265,13 @@ pub async fn tokens_are_kept_used_and_revoked<K: Kit>() {
 
 pub async fn a_policy_keeps_what_it_may_and_sees_only_its_own<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     store.set_policy_state("fair", "a/1", b"\0\xff", 100).await.unwrap();
     store.set_policy_state("fair", "a%2", b"two", 100).await.unwrap();
     store.set_policy_state("fair", "b", b"", 100).await.unwrap();
     store.set_policy_state("other", "a/1", b"its own", 100).await.unwrap();
     drop(store);
-    let store = kit.open();
+    let store = kit.open().await;
     assert_eq!(store.policy_state("fair", "a/1").await.unwrap().as_deref(), Some(&b"\0\xff"[..]));
     assert_eq!(store.policy_state("fair", "b").await.unwrap().as_deref(), Some(&b""[..]));
     assert_eq!(store.policy_state("fair", "c").await.unwrap(), None);
@@ -292,7 +292,7 @@ pub async fn a_policy_keeps_what_it_may_and_sees_only_its_own<K: Kit>() {
 /// differ.
 pub async fn readers_see_whole_batches_while_they_are_written<K: Kit>() {
     let kit = K::fresh();
-    let store = Arc::new(kit.open());
+    let store = Arc::new(kit.open().await);
     let jobs = [JobId(1), JobId(2)];
     commit(&*store, jobs.map(|id| added(&build::job(id.0)))).await;
     let over = Arc::new(AtomicBool::new(false));
@@ -344,7 +344,7 @@ fn notice(id: &str, sink: &str, due: u64) -> OwedNotice {
 
 pub async fn what_is_owed_is_kept_until_it_is_settled_and_taken_in_its_order<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     assert_eq!(store.notice_cursor().await.unwrap(), None);
     assert_eq!(store.first_notice("mail").await.unwrap(), None);
     let (late, soon, other) = (notice("a", "mail", 20), notice("b", "mail", 10), notice("c", "hook", 5));
@@ -357,7 +357,7 @@ pub async fn what_is_owed_is_kept_until_it_is_settled_and_taken_in_its_order<K: 
     store.settle_notice("a", NoticeFate::Gone).await.unwrap();
     store.settle_notice("nobody's", NoticeFate::Gone).await.unwrap();
     drop(store);
-    let store = kit.open();
+    let store = kit.open().await;
     let put_off = OwedNotice { tries: 3, due: UtcMs(30), ..soon };
     assert_eq!(store.first_notice("mail").await.unwrap(), Some(put_off.clone()));
     assert_eq!(store.notice_cursor().await.unwrap(), Some(7));
@@ -371,7 +371,7 @@ pub async fn what_is_owed_is_kept_until_it_is_settled_and_taken_in_its_order<K: 
 
 pub async fn what_people_want_to_be_told_is_kept<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let choice =
         |on: &[Occasion], mail| NoticeChoice { on: on.to_vec(), mail, webhook: Some("https://a/".into()) };
     let (first, second) =
@@ -382,6 +382,6 @@ pub async fn what_people_want_to_be_told_is_kept<K: Kit>() {
     store.choose_notices("max", Some(first.clone())).await.unwrap();
     store.choose_notices("max", None).await.unwrap();
     drop(store);
-    let stored = kit.open().notice_choices().await.unwrap();
+    let stored = kit.open().await.notice_choices().await.unwrap();
     assert_eq!(stored, [("ann".to_owned(), second), ("bob".to_owned(), first)]);
 }

@@ -18,23 +18,28 @@ pub trait Kit {
     fn fresh() -> Self;
 
     /// Opens what is there; what was opened before is closed first.
-    fn open(&self) -> Self::Store;
+    fn open(&self) -> impl Future<Output = Self::Store>;
 }
 
 /// Runs a test's async part.
 pub fn run<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
 /// Makes a test of each claim for one kind of store.
 #[macro_export]
 macro_rules! claims {
-    ($kit:ty: $($claim:ident),+ $(,)?) => {
-        $(
-            #[test]
-            fn $claim() {
-                $crate::suite::run($crate::suite::claims::$claim::<$kit>());
-            }
-        )+
+    (@one [$(#[$attribute:meta])*] $kit:ty, $claim:ident) => {
+        #[test]
+        $(#[$attribute])*
+        fn $claim() {
+            $crate::suite::run($crate::suite::claims::$claim::<$kit>());
+        }
+    };
+    (@all $attributes:tt $kit:ty: $($claim:ident),+) => {
+        $($crate::claims!(@one $attributes $kit, $claim);)+
+    };
+    ($(#[$attribute:meta])* $kit:ty: $($claim:ident),+ $(,)?) => {
+        $crate::claims!(@all [$(#[$attribute])*] $kit: $($claim),+);
     };
 }

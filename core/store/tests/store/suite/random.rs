@@ -347,7 +347,7 @@ pub fn what_is_written_is_read<K: Kit>() {
     proptest!(config, |(batches in batches, queries in queries, reopen in 1usize..4)| {
         super::run(async move {
             let kit = K::fresh();
-            let mut store = kit.open();
+            let mut store = kit.open().await;
             let mut model = Model::default();
             for (number, batch) in batches.into_iter().enumerate() {
                 let first_event = model.events.len() as u64 + 1;
@@ -357,7 +357,7 @@ pub fn what_is_written_is_read<K: Kit>() {
                 assert_eq!(first_event + committed.events, model.events.len() as u64 + 1);
                 if number % reopen == 0 {
                     drop(store);
-                    store = kit.open();
+                    store = kit.open().await;
                 }
                 assert_eq!(store.restore().await.unwrap(), model.restored());
             }

@@ -1,0 +1,62 @@
+//! The PostgreSQL store does what every store has to.
+
+use std::time::Duration;
+
+use crate::suite::Kit;
+use berth_store::{PostgresOptions, PostgresStore};
+use berth_testbed::Database;
+
+struct Postgres {
+    database: Database,
+}
+
+/// How a Berth of this name uses a database.
+pub fn options(database: &Database, instance: &str) -> PostgresOptions {
+    PostgresOptions {
+        url: database.url.clone(),
+        password_file: Some(database.password_file.clone()),
+        tls_ca: None,
+        lease: Duration::from_secs(10),
+        instance: instance.to_owned(),
+        leader: format!("berth {instance}"),
+        readers: 4,
+    }
+}
+
+impl Kit for Postgres {
+    type Store = PostgresStore;
+
+    fn fresh() -> Self {
+        Self { database: berth_testbed::database() }
+    }
+
+    async fn open(&self) -> PostgresStore {
+        let store = PostgresStore::open(options(&self.database, "one"), "berth").await.unwrap();
+        store.lead().await.unwrap();
+        store
+    }
+}
+
+crate::claims!(#[ignore = "needs root, to start PostgreSQL"] Postgres:
+    a_refused_batch_leaves_nothing,
+    the_last_update_of_a_batch_counts_and_every_event,
+    a_job_that_runs_again_is_live_again,
+    only_what_has_ended_is_archived_and_each_once,
+    use_that_no_quota_counts_any_more_goes_at_a_start,
+    tasks_of_an_earlier_run_do_not_count,
+    tasks_are_found_before_their_turn,
+    a_listing_can_be_stopped,
+    tokens_are_kept_used_and_revoked,
+    a_policy_keeps_what_it_may_and_sees_only_its_own,
+    readers_see_whole_batches_while_they_are_written,
+    what_has_ended_is_to_be_measured_until_it_was_and_again_after_each_run,
+    the_directories_of_what_was_archived_are_gone_whatever_was_noted,
+    what_is_owed_is_kept_until_it_is_settled_and_taken_in_its_order,
+    what_people_want_to_be_told_is_kept,
+);
+
+#[test]
+#[ignore = "needs root, to start PostgreSQL"]
+fn what_is_written_is_read() {
+    crate::suite::random::what_is_written_is_read::<Postgres>();
+}
