@@ -24,7 +24,7 @@ async fn people(directory: &Directory, cache: &str) -> People {
 fn configure(setup: &mut Setup, directory: &Directory, cache: &str, password_file: &str) {
     let Directory { secure, base, reader, ca, .. } = directory;
     setup.more += &format!(
-        "[auth]\npolicy = \"ldap\"\ngrants = [\"accounts\", \"ldap\", \"log\"]\ncache = {cache:?}\n\
+        "[auth]\npolicy = \"ldap\"\ngrants = [\"accounts\", \"ldap\", \"log\", \"passwords\"]\ncache = {cache:?}\n\
          [auth.ldap]\nservers = [{secure:?}]\nbind-dn = {reader:?}\nbind-password-file = {password_file:?}\n\
          tls-ca = {ca:?}\nanswer-within = \"1s\"\n\
          [auth.settings]\nusers = \"ou=people,{base}\"\ngroups = \"ou=groups,{base}\"\n\
@@ -202,4 +202,78 @@ async fn servers_that_change_are_asked_from_then_on() {
     fs::write(&config, text.replace(nowhere, &directory.secure)).unwrap();
     people.berth.process().signal(Signal::HUP);
     eventually("lea is let in", async || people.as_user(LEA, &["jobs"]).await.code == 0).await;
+}
+
+#[tokio::test]
+#[ignore = "needs root and slapd"]
+async fn people_of_the_directory_log_in_with_its_password_which_berth_never_keeps() {
+    let mut directory = directory();
+    let port = free_port();
+    let berth = Berth::with(|setup| {
+        setup.server = format!("listen = [\"127.0.0.1:{port}\"]");
+        configure(setup, &directory, "0s", directory.reader_password_file.to_str().unwrap());
+    })
+    .await;
+    let secret = "maxs own password";
+    directory.change(&format!(
+        "dn: uid=max,ou=people,{}\nchangetype: modify\nreplace: userPassword\nuserPassword: {secret}\n",
+        directory.base
+    ));
+    let sign_in = async |user: &str, password: &str| {
+        let body = serde_json::json!({ "user": user, "password": password }).to_string();
+        over_tcp(port, "POST", "/v1/session", None, &body).await
+    };
+    let begun = sign_in("max", secret).await;
+    assert_eq!(begun.status, 201, "{}", begun.body);
+    let token = begun.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(over_tcp(port, "GET", "/v1/info", Some(&token), "").await.json()["user"], "max");
+    // Lea has no password; an empty one would be to come as nobody, which servers let everybody do.
+    let mut answers = Vec::new();
+    for (user, password) in [
+        ("max", "wrong"),
+        ("max", ""),
+        ("lea", ""),
+        ("lea", secret),
+        ("nobody-here", secret),
+        ("*", secret),
+        ("MAX", secret),
+    ] {
+        let answer = sign_in(user, password).await;
+        answers.push((answer.status, answer.body));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]) && answers[0].0 == 401, "{answers:?}");
+    directory.stop();
+    let away = sign_in("max", secret).await;
+    assert_eq!(away.status, 503, "{}", away.body);
+    directory.start_again();
+    eventually("max is let in again", async || sign_in("max", secret).await.status == 201).await;
+    assert!(!berth.server_log().contains(secret), "{}", berth.server_log());
+    let database =
+        fs::read_dir(berth.state()).unwrap().filter_map(|entry| fs::read(entry.unwrap().path()).ok());
+    for bytes in database {
+        assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root and slapd"]
+async fn no_password_is_sent_to_a_directory_where_others_could_listen() {
+    let directory = directory();
+    let port = free_port();
+    // Another address of this machine would do; what counts is how it is written.
+    let berth = Berth::with(|setup| {
+        setup.server = format!("listen = [\"127.0.0.1:{port}\"]");
+        configure(setup, &directory, "0s", directory.reader_password_file.to_str().unwrap());
+        setup.more = setup.more.replace(&directory.secure, &directory.plain.replace("127.0.0.1", "127.1"));
+    })
+    .await;
+    let body = serde_json::json!({ "user": "max", "password": "maxs own password" }).to_string();
+    let refused = over_tcp(port, "POST", "/v1/session", None, &body).await;
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(
+        refused.body.contains("without encryption") && !refused.body.contains("own password"),
+        "{}",
+        refused.body
+    );
+    drop(berth);
 }

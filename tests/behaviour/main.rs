@@ -20,6 +20,7 @@ mod libraries;
 mod load;
 mod networks;
 mod notices;
+mod passwords;
 mod policies;
 mod projects;
 mod quotas;

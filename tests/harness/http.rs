@@ -86,6 +86,18 @@ pub async fn over_tcp(port: u16, method: &str, path: &str, token: Option<&str>, 
     exchange(stream, &request(method, path, &headers, body.as_bytes())).await
 }
 
+/// Sends a request over TCP with these headers.
+pub async fn over_tcp_with(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    exchange(stream, &request(method, path, headers, body.as_bytes())).await
+}
+
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

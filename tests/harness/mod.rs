@@ -29,7 +29,7 @@ use berth_api::{Client, ClientError, Target};
 pub use self::{
     containers::{Containers, in_container},
     daemon::Daemon,
-    http::{Answer, free_port, over_tcp},
+    http::{Answer, free_port, over_tcp, over_tcp_with},
     jobs::{argv, is_over, sh},
     people::{ANN, BOB, People},
     policies::bad_policy,

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tokio::process::Command;
 
-use super::{Berth, Said, Setup, is_root, said};
+use super::{Berth, Said, Setup, is_root, said_with};
 
 /// An account that every system has.
 pub const ANN: (&str, u32) = ("nobody", 65534);
@@ -36,9 +36,14 @@ impl People {
 
     /// Runs a command as one of them.
     pub async fn as_user(&self, user: (&str, u32), args: &[&str]) -> Said {
+        self.as_user_with(user, args, b"").await
+    }
+
+    /// The same, with this on its standard input.
+    pub async fn as_user_with(&self, user: (&str, u32), args: &[&str], input: &[u8]) -> Said {
         let mut command = Command::new(&self.program);
         command.args(args).uid(user.1).gid(user.1).current_dir("/").env_clear();
         command.env("BERTH_SERVER", format!("unix:{}", self.berth.path("s").display()));
-        said(command).await
+        said_with(command, input).await
     }
 }

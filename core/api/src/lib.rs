@@ -11,6 +11,7 @@ mod error;
 mod job;
 mod notices;
 mod operate;
+mod people;
 mod submit;
 
 pub use account::{AccountDay, AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, SetAccount};
@@ -29,4 +30,5 @@ pub use operate::{
     Alteration, ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow,
     PluginCheck, PluginRow, ResourceRow, ServerInfo, TokenCreated, TokenRow, UsageRow,
 };
+pub use people::{PasswordRow, SessionCreated, SetPassword, SignIn};
 pub use submit::{CommandText, Submit, Submitted, VolumeText};

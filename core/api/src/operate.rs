@@ -306,12 +306,15 @@ pub struct TokenRow {
     pub scope: String,
     /// When it was made.
     pub created: String,
-    /// Until when it is good.
+    /// Until when it is good. A session that is used goes on, for as long as one may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
     /// When it was used last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<String>,
+    /// Whether somebody got it by logging in.
+    #[serde(default)]
+    pub session: bool,
 }
 
 /// What a server says of itself.

@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, attach, audit, completions, config, control, exit_codes, files, job, jobs, logs, nodes, notify,
-    plugin, run, serve, status, submit, token, top, usage, wait, why,
+    account, attach, audit, completions, config, control, exit_codes, files, job, jobs, login, logs, nodes,
+    notify, password, plugin, run, serve, status, submit, token, top, usage, wait, why,
 };
 
 /// Runs batch jobs for people a site knows
@@ -104,7 +104,14 @@ pub enum Command {
     Quota(account::QuotaCommand),
     /// Show what administrators did
     Audit(audit::AuditArgs),
-    /// Make, list and revoke tokens
+    /// Begin a session with a server over the network
+    Login(login::LoginArgs),
+    /// End the session
+    Logout(login::LogoutArgs),
+    /// Set, take away and list passwords
+    #[command(subcommand)]
+    Password(password::PasswordCommand),
+    /// Make, list and revoke tokens, and revoke sessions
     #[command(subcommand)]
     Token(token::TokenCommand),
     /// Choose what you are told of your jobs
@@ -159,6 +166,7 @@ mod tests {
             ["project", "change"],
             ["user", "change"],
             ["quota", "set"],
+            ["password", "set"],
             ["token", "create"],
             ["notify", "set"],
             ["notify", "send"],

@@ -53,8 +53,28 @@ impl Surroundings {
 
     /// Where this user keeps a token.
     pub fn token_file(&self) -> Option<PathBuf> {
+        Some(self.config_folder()?.join("token"))
+    }
+
+    /// Where `berth login` keeps a session: a line with the server that it is good for, and one with its secret.
+    pub fn session_file(&self) -> Option<PathBuf> {
+        Some(self.config_folder()?.join("session"))
+    }
+
+    fn config_folder(&self) -> Option<PathBuf> {
         let base = self.config_home.clone().or_else(|| Some(self.home.as_ref()?.join(".config")))?;
-        Some(base.join("berth/token"))
+        Some(base.join("berth"))
+    }
+
+    /// The session with a server, if this user has one there. No other server gets to see it.
+    ///
+    /// # Errors
+    /// When the session's file is there and cannot be read.
+    pub fn session_for(&self, url: &str) -> anyhow::Result<Option<String>> {
+        let text = read_if_there(self.session_file())?;
+        let kept = text.as_deref().and_then(|text| text.split_once('\n'));
+        let secret = kept.filter(|(server, _)| *server == url).map(|(_, secret)| secret.trim().to_owned());
+        Ok(secret.filter(|secret| !secret.is_empty()))
     }
 
     /// The server that a text names. A token goes to servers that are reached over the network only: on a
@@ -70,23 +90,33 @@ impl Surroundings {
         }
         let Ok(target) = text.parse::<Target>();
         Ok(match target {
-            Target::Http { url, .. } => Target::Http { url, token: self.find_token()? },
+            Target::Http { url, .. } => {
+                let token = self.find_token(&url)?;
+                Target::Http { url, token }
+            }
             socket @ Target::Unix(_) => socket,
         })
     }
 
-    fn find_token(&self) -> anyhow::Result<Option<String>> {
+    fn find_token(&self, url: &str) -> anyhow::Result<Option<String>> {
         if let Some(token) = &self.token {
             return Ok(Some(token.trim().to_owned()));
         }
-        let Some(file) = self.token_file() else { return Ok(None) };
-        match std::fs::read_to_string(&file) {
-            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(anyhow::Error::new(error)
-                    .context(format!("the token in {} cannot be read", file.display())))
-            }
+        if let Some(session) = self.session_for(url)? {
+            return Ok(Some(session));
+        }
+        let text = read_if_there(self.token_file())?;
+        Ok(text.map(|text| text.trim().to_owned()).filter(|token| !token.is_empty()))
+    }
+}
+
+fn read_if_there(file: Option<PathBuf>) -> anyhow::Result<Option<String>> {
+    let Some(file) = file else { return Ok(None) };
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(anyhow::Error::new(error).context(format!("the token in {} cannot be read", file.display())))
         }
     }
 }
@@ -205,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_comes_before_the_file() {
+    fn the_variable_comes_before_the_session_and_that_before_the_file() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("berth")).unwrap();
         std::fs::write(folder.path().join("berth/token"), "from-file\n").unwrap();
@@ -213,6 +243,10 @@ mod tests {
             Surroundings { config_home: Some(folder.path().to_owned()), ..Surroundings::default() };
         let with = |token: &str| Target::Http { url: "http://h".into(), token: Some(token.into()) };
         assert_eq!(around.named("http://h").unwrap(), with("from-file"));
+        std::fs::write(folder.path().join("berth/session"), "http://h\nfrom-login\n").unwrap();
+        assert_eq!(around.named("http://h").unwrap(), with("from-login"));
+        let elsewhere = Target::Http { url: "http://h:1".into(), token: Some("from-file".into()) };
+        assert_eq!(around.named("http://h:1").unwrap(), elsewhere, "a session is for its own server");
         around.token = Some("from-variable".into());
         assert_eq!(around.named("http://h").unwrap(), with("from-variable"));
         assert_eq!(around.named("unix:/s").unwrap(), Target::Unix("/s".into()), "the kernel says who asks");

@@ -11,6 +11,7 @@ mod output;
 mod packs;
 mod plugins;
 mod script;
+mod secret_file;
 mod serve;
 mod service;
 mod shipped;

@@ -17,7 +17,7 @@ use crate::{
     activity::Activity,
     commands::serve::ServeArgs,
     daemon::{Daemon, Reloaded},
-    plugins,
+    plugins, secret_file,
     service::Service,
 };
 
@@ -120,6 +120,7 @@ async fn serve(
         listen: config.server.listen.clone(),
         request_limit_bytes: config.server.request_limit_bytes,
         godocker: config.server.godocker,
+        proxy: config.server.proxy.as_ref().map(proxy).transpose()?,
         ..Settings::default()
     };
     let (daemon, turning) = Daemon::start(loaded, plugins).await?;
@@ -153,6 +154,13 @@ async fn serve(
     anyhow::ensure!(!broke_down, "the loop broke down; jobs go on, and a new start takes them up");
     tracing::info!("ended; jobs go on");
     Ok(())
+}
+
+/// The proxy whose word counts, with its secret from the file.
+fn proxy(config: &berth_config::Proxy) -> anyhow::Result<berth_server::Proxy> {
+    let secret = secret_file::read(&config.secret_file).context("server.proxy.secret-file cannot be used")?;
+    let user_header = config.user_header.parse().context("server.proxy.user-header is no header")?;
+    Ok(berth_server::Proxy { user_header, from: config.from.clone(), secret })
 }
 
 /// Whoever started an embedded server waits for this line.

@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     checked::{
-        Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Quotas, Server, Store,
-        Watcher, bare,
+        Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Quotas, Server,
+        Sessions, Store, Watcher, bare,
     },
     diagnostics::{Problem, nearest},
     known::{KnownPlugins, PolicyKind},
@@ -122,6 +122,7 @@ impl Check<'_> {
             listen,
             request_limit_bytes: raw.request_limit.0,
             godocker: *raw.godocker,
+            proxy: self.proxy(&raw.proxy),
         }
     }
 
@@ -221,7 +222,8 @@ impl Check<'_> {
         let kind = ("auth", &known.auth);
         let mut policy = self.policy(kind, &raw.policy, &raw.settings, &raw.grants, &raw.limits);
         policy.ldap = self.ldap(&raw.ldap, raw.grants.iter().find(|grant| grant.as_str() == "ldap"));
-        Auth { policy, instances: *raw.instances, cache: raw.cache.0 }
+        let sessions = Sessions { idle: raw.sessions.idle.0, longest: raw.sessions.longest.0 };
+        Auth { policy, instances: *raw.instances, cache: raw.cache.0, sessions }
     }
 
     fn policy_source(&mut self, section: &str, kind: &PolicyKind, policy: &At<String>) -> PolicySource {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -78,6 +78,19 @@ pub struct Server {
     pub request_limit_bytes: u64,
     /// Whether clients of GO-Docker are answered, too.
     pub godocker: bool,
+    /// Who is believed to have made sure who somebody is.
+    pub proxy: Option<Proxy>,
+}
+
+/// `[server.proxy]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The header with the user's name, in small letters.
+    pub user_header: String,
+    /// Where the proxy is.
+    pub from: Vec<IpAddr>,
+    /// The file with its secret.
+    pub secret_file: PathBuf,
 }
 
 /// `[jobs]`
@@ -227,6 +240,17 @@ pub struct Auth {
     pub instances: u32,
     /// How long an answer is believed; zero for never.
     pub cache: Duration,
+    /// What logging in gives.
+    pub sessions: Sessions,
+}
+
+/// `[auth.sessions]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// How long one lasts that nobody uses.
+    pub idle: Duration,
+    /// How long one lasts.
+    pub longest: Duration,
 }
 
 /// One of `[[watchers]]`

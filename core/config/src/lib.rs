@@ -16,6 +16,7 @@ mod known;
 mod ldap;
 mod load;
 mod notices;
+mod proxy;
 mod quantity;
 mod raw;
 mod renamed;
@@ -26,7 +27,7 @@ mod tree;
 
 pub use checked::{
     Auth, Cluster, Config, Executor, Jobs, Ldap, Limits, Log, NamedResource, Own, Policy, PolicySource,
-    Quotas, Server, Store, Watcher,
+    Proxy, Quotas, Server, Sessions, Store, Watcher,
 };
 pub use defaults::Surroundings;
 pub use diagnostics::{Problem, Problems, Severity};

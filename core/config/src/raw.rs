@@ -144,6 +144,25 @@ pub struct RawServer {
     /// site offers (images, names of volumes, labels of nodes) is told there to anybody who reaches the server.
     #[schemars(extend("default" = false))]
     pub godocker: At<bool>,
+    /// A proxy in front of Berth that has made sure who somebody is, and says so in a header.
+    pub proxy: RawProxy,
+}
+
+/// `[server.proxy]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawProxy {
+    /// The header with the user's name, such as X-Remote-User. Left out, nobody is believed. Such a user may look,
+    /// submit and control, and do nothing that only administrators may.
+    pub user_header: Option<At<String>>,
+    /// The addresses that the proxy comes from. The header means nothing from others.
+    #[schemars(extend("default" = []))]
+    pub from: Vec<At<String>>,
+    /// A file with what the proxy sends in the header Berth-Proxy-Secret, which nobody else may read. It is read at
+    /// the start. Make the proxy take both headers out of what clients send.
+    #[schemars(extend("format" = "path"))]
+    pub secret_file: Option<At<PathBuf>>,
 }
 
 /// `[jobs]`
@@ -363,7 +382,7 @@ pub struct RawAuth {
     #[schemars(extend("default" = {}))]
     pub settings: Open,
     /// The capabilities that the policy is granted.
-    #[schemars(extend("default" = ["accounts", "log"]))]
+    #[schemars(extend("default" = ["accounts", "log", "passwords"]))]
     pub grants: Vec<At<String>>,
     /// What one call may cost, and how much misbehaviour is borne.
     pub limits: RawLimits,
@@ -375,6 +394,22 @@ pub struct RawAuth {
     pub cache: At<Span>,
     /// The servers behind the capability `ldap`.
     pub ldap: RawLdap,
+    /// What `berth login` gives.
+    pub sessions: RawSessions,
+}
+
+/// `[auth.sessions]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawSessions {
+    /// A session that is not used for so long ends. How often it is used is known to a quarter of this, or to a
+    /// minute.
+    #[schemars(extend("default" = "12h", "least" = "1s", "most" = "90d"))]
+    pub idle: At<Span>,
+    /// No session lasts longer, used or not.
+    #[schemars(extend("default" = "30d", "least" = "1s", "most" = "365d"))]
+    pub longest: At<Span>,
 }
 
 /// `[auth.ldap]`

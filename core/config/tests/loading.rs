@@ -64,7 +64,7 @@ fn without_a_file_one_machine_runs_jobs_first_come_first_served() {
     assert_eq!(config.scheduler.source, PolicySource::Shipped("fifo".into()));
     assert_eq!(config.scheduler.limits.memory_bytes, 512 << 20);
     assert!(config.scheduler.grants.is_empty());
-    assert_eq!(config.auth.policy.grants.iter().collect::<Vec<_>>(), ["accounts", "log"]);
+    assert_eq!(config.auth.policy.grants.iter().collect::<Vec<_>>(), ["accounts", "log", "passwords"]);
     assert!(config.network.is_none() && config.watchers.is_empty());
     assert_eq!(config.executors.len(), 1);
     assert_eq!(config.default_executor().unwrap().kind, "local");

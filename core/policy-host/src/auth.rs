@@ -6,14 +6,17 @@ use std::{
     collections::HashMap,
     hash::Hash,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use berth_model::{Grant, Identity, Mount, Role, UtcMs};
 
 use crate::{
-    Credentials, Denial, JobRequest, LoadError, OnSupervised, PluginStatus, PolicyHost, PolicySpec,
+    Credentials, Denial, JobRequest, LoadError, OnSupervised, Password, PluginStatus, PolicyHost, PolicySpec,
     Unanswered,
     bindings::v0_1_0::auth::{self as wit, AuthPolicy as World},
     words::shown,
@@ -39,6 +42,7 @@ impl Default for AuthSettings {
 pub struct AuthPolicy {
     workers: Workers<World>,
     words_bytes: usize,
+    forgotten: AtomicU64,
     identified: Remembered<Credentials, Identity>,
     /// What was granted to whom: the whole identity counts, since roles and groups may change.
     authorised: Remembered<(String, JobRequest), (Identity, Grant)>,
@@ -60,6 +64,7 @@ impl AuthPolicy {
         Ok(Self {
             workers,
             words_bytes,
+            forgotten: AtomicU64::new(0),
             identified: Remembered::new(settings.cache_for),
             authorised: Remembered::new(settings.cache_for),
         })
@@ -70,7 +75,7 @@ impl AuthPolicy {
     /// # Errors
     /// When nobody is known by the credentials, or it cannot be said now.
     pub async fn identify(&self, now: UtcMs, credentials: &Credentials) -> Result<Identity, Denial> {
-        let version = self.workers.generation();
+        let version = self.version();
         if let Some(identity) = self.identified.get(now, version, credentials, |_| true) {
             return Ok(identity);
         }
@@ -91,12 +96,41 @@ impl AuthPolicy {
         Ok(identity)
     }
 
+    /// Is this the password of the user of this name, and who is that? Asked anew each time.
+    ///
+    /// # Errors
+    /// `unknown` when it is not, or there is no such user: what is wrong is not said. Likewise when it cannot be said
+    /// now.
+    pub async fn identify_by_password(
+        &self,
+        now: UtcMs,
+        user: &str,
+        password: Password,
+    ) -> Result<Identity, Denial> {
+        let (user, most) = (user.to_owned(), self.words_bytes);
+        let answer = self
+            .workers
+            .call(now, move |store, world| {
+                let handle = store.data_mut().presented.show(&user, &password);
+                let shown = wit::PasswordCredentials { user, password: handle };
+                let wanted = wit::Credentials::Password(shown);
+                let answer = world.berth_policy_auth().call_identify(&mut *store, now.0, &wanted);
+                let was_right = store.data_mut().presented.put_away();
+                Ok(match answer? {
+                    Ok(identity) => proven(identity, &wanted, was_right).map(Ok),
+                    Err(denial) => Ok(Err(denied(denial, most))),
+                })
+            })
+            .await;
+        answer.map_err(unavailable)?
+    }
+
     /// May this job be accepted, and with what?
     ///
     /// # Errors
     /// When it may not, or it cannot be said now.
     pub async fn authorise(&self, now: UtcMs, who: &Identity, job: &JobRequest) -> Result<Grant, Denial> {
-        let version = self.workers.generation();
+        let version = self.version();
         let key = (who.user.clone(), job.clone());
         if let Some((_, grant)) = self.authorised.get(now, version, &key, |(of, _)| of == who) {
             return Ok(grant);
@@ -138,8 +172,13 @@ impl AuthPolicy {
         self.workers.status()
     }
 
+    fn version(&self) -> Version {
+        (self.workers.generation(), self.forgotten.load(Ordering::Acquire))
+    }
+
     /// Forgets what was answered, so that a change of accounts is seen at once.
     pub fn forget_answers(&self) {
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
         self.identified.clear();
         self.authorised.clear();
     }
@@ -162,6 +201,18 @@ fn denied(denial: wit::Denial, most: usize) -> Denial {
     }
 }
 
+/// An identity by a password that somebody has found right.
+pub(crate) fn proven(
+    identity: wit::Identity,
+    asked: &wit::Credentials,
+    was_right: bool,
+) -> Result<Identity, String> {
+    match was_right {
+        true => sound(identity, asked),
+        false => Err("it let somebody in whose password nobody has found right".to_owned()),
+    }
+}
+
 /// An identity that is the one that was asked for, and has a name that can be used.
 pub(crate) fn sound(identity: wit::Identity, asked: &wit::Credentials) -> Result<Identity, String> {
     let wit::Identity { user, uid, gid, groups, home, email, roles } = identity;
@@ -174,6 +225,9 @@ pub(crate) fn sound(identity: wit::Identity, asked: &wit::Credentials) -> Result
         }
         wit::Credentials::KnownUser(asked) if *asked != user => {
             return Err(format!("asked for user {asked:?}, it gave {user:?}"));
+        }
+        wit::Credentials::Password(asked) if asked.user != user => {
+            return Err(format!("asked for user {:?} by a password, it gave {user:?}", asked.user));
         }
         _ => {}
     }
@@ -273,8 +327,12 @@ impl From<&JobRequest> for wit::JobRequest {
 /// Answers with the instant until which they may be used, and the version that gave them.
 struct Remembered<K, V> {
     keep: Duration,
-    answers: Mutex<HashMap<K, (UtcMs, u64, V)>>,
+    answers: Mutex<HashMap<K, (UtcMs, Version, V)>>,
 }
+
+/// The version of the policy, and how often answers had been forgotten when it was asked: what was asked before that
+/// is not remembered behind it.
+type Version = (u64, u64);
 
 impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
     const MOST: usize = 10_000;
@@ -283,17 +341,17 @@ impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
         Self { keep, answers: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, (UtcMs, u64, V)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, (UtcMs, Version, V)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, now: UtcMs, version: u64, key: &K, fits: impl Fn(&V) -> bool) -> Option<V> {
+    fn get(&self, now: UtcMs, version: Version, key: &K, fits: impl Fn(&V) -> bool) -> Option<V> {
         let answers = self.lock();
         let (until, of, answer) = answers.get(key)?;
         (now < *until && *of == version && fits(answer)).then(|| answer.clone())
     }
 
-    fn put(&self, now: UtcMs, version: u64, key: K, answer: V) {
+    fn put(&self, now: UtcMs, version: Version, key: K, answer: V) {
         if self.keep.is_zero() {
             return;
         }

@@ -6,7 +6,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::{
     Fault, Grants, Limits, PolicySpec,
-    capabilities::{LogGate, ToldAccounts},
+    capabilities::{LogGate, Presented, ToldAccounts},
     error::HostFailure,
     limits::{CallClock, Limiter, timed},
     ticker::Ticker,
@@ -32,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) log: LogGate,
     /// For a scheduler that may ask for them.
     pub(crate) told_accounts: ToldAccounts,
+    /// What somebody presents themselves with in this call.
+    pub(crate) presented: Presented,
     /// How long host functions may wait in one call, all together.
     patience: Duration,
     waited: Duration,
@@ -46,6 +48,7 @@ impl Guest {
             grants: spec.grants.clone(),
             log: LogGate::new(&spec.limits),
             told_accounts: ToldAccounts::default(),
+            presented: Presented::default(),
             patience: spec.limits.wait,
             waited: Duration::ZERO,
             limiter: Limiter::new(spec.limits.memory_bytes),

@@ -31,7 +31,8 @@ mod worlds;
 pub use crate::{
     auth::{AuthPolicy, AuthSettings},
     capabilities::{
-        Account, Accounts, Capability, Grants, HostAccounts, KeyValueStore, LogLine, MemoryKeyValues, ldap,
+        Account, Accounts, Capability, Grants, HostAccounts, KeyValueStore, LogLine, MemoryKeyValues,
+        Passwords, ldap,
     },
     check::{CheckReport, CheckSettings, Finding},
     error::{Fault, LoadError},
@@ -42,7 +43,7 @@ pub use crate::{
     scheduler::{Explained, SchedulerEvent, SchedulerPolicy},
     supervise::{PluginState, PluginStatus, Supervised, Supervision},
     types::{
-        Attached, Credentials, Denial, DirectorySize, JobRequest, NetworkRefusal, NetworkRequest,
+        Attached, Credentials, Denial, DirectorySize, JobRequest, NetworkRefusal, NetworkRequest, Password,
         StartRefusal, StartingJob, Verdict, WatchedJob, Wishes,
     },
     watcher::{Unjudged, WatcherPolicy},

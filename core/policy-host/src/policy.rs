@@ -41,7 +41,7 @@ impl PolicyKind {
         match capability {
             Capability::Log => true,
             Capability::KeyValue => self != Self::Scheduler,
-            Capability::Accounts | Capability::Ldap => self == Self::Auth,
+            Capability::Accounts | Capability::Ldap | Capability::Passwords => self == Self::Auth,
             Capability::Usage => self == Self::Scheduler,
         }
     }

@@ -1,5 +1,7 @@
 //! What passes between Berth and auth, watcher and network policies, natively.
 
+use std::{fmt, sync::Arc};
+
 use berth_model::{JobId, NetworkAttachment, Resources, UtcMs, Volume};
 
 /// How somebody presents themselves.
@@ -9,6 +11,30 @@ pub enum Credentials {
     UnixUser(u32),
     /// A name that Berth has already made sure of, such as the owner of a token.
     KnownUser(String),
+}
+
+/// What somebody has typed as their password. It has no `Debug` that shows it, and is neither compared nor remembered.
+#[derive(Clone)]
+pub struct Password(Arc<str>);
+
+impl Password {
+    /// Takes it over.
+    #[must_use]
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever compares it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
 }
 
 /// Why somebody is not let in, or a job not accepted.

@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     pin::Pin,
 };
 
 use berth_api::{
     AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail,
-    JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow,
-    ResourceRow, ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TerminalSize, TokenCreated,
-    TokenRow, UsageRow, Why,
+    JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PasswordRow, PluginCheck,
+    PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetNotices, SetPassword, SignIn,
+    StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;
@@ -32,6 +33,23 @@ pub struct Caller {
     pub identity: Identity,
     /// What these credentials allow.
     pub scope: Scope,
+    /// The number of the token that was shown, if one was.
+    pub token: Option<u64>,
+}
+
+/// What is known of the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A process on this machine, of this user.
+    Local {
+        /// The user's id.
+        uid: u32,
+    },
+    /// Somebody somewhere.
+    Remote {
+        /// Where from.
+        address: IpAddr,
+    },
 }
 
 /// How somebody presents themselves.
@@ -43,6 +61,11 @@ pub enum Credentials {
     },
     /// A bearer token. Never logged, never in an error.
     Token(String),
+    /// The word of the site's proxy, which has made sure who it is.
+    Proxied {
+        /// Their name.
+        user: String,
+    },
 }
 
 /// Bytes as they come.
@@ -210,6 +233,22 @@ pub trait Backend: Send + Sync + 'static {
     async fn create_token(&self, who: &Caller, token: NewToken) -> Result<TokenCreated, ErrorBody>;
     /// Ends a token.
     async fn revoke_token(&self, who: &Caller, id: u64) -> Result<(), ErrorBody>;
+    /// Begins a session for somebody who has none; `from` is where they are.
+    async fn sign_in(&self, from: Peer, who: SignIn) -> Result<SessionCreated, ErrorBody>;
+    /// Ends the session or token that the caller has shown.
+    async fn sign_out(&self, who: &Caller) -> Result<(), ErrorBody>;
+    /// Who has a password; an administrator's view has all.
+    async fn passwords(&self, who: &Caller) -> Result<Vec<PasswordRow>, ErrorBody>;
+    /// Sets somebody's password.
+    async fn set_password(
+        &self,
+        who: &Caller,
+        from: Peer,
+        user: String,
+        wanted: SetPassword,
+    ) -> Result<PasswordRow, ErrorBody>;
+    /// Takes somebody's password away.
+    async fn drop_password(&self, who: &Caller, user: String) -> Result<(), ErrorBody>;
     /// Metrics in Prometheus's text format.
     async fn metrics(&self, who: &Caller) -> Result<String, ErrorBody>;
 }

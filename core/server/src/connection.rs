@@ -18,22 +18,16 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
-    Caller, Credentials, extract::refuse_body, front::Front, godocker, patience::Patient, refusal::Refusal,
+    Caller, Credentials, Peer, extract::refuse_body, front::Front, godocker, patience::Patient, proxy,
+    refusal::Refusal,
 };
 
 /// The longest head of a request, and the most that waits to be written.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What anybody may ask for.
 const PUBLIC: [&str; 2] = ["/v1/openapi.json", "/healthz"];
-
-/// What is known of the other end.
-#[derive(Clone, Copy)]
-pub(crate) enum Peer {
-    /// A process on this machine, of this user.
-    Local { uid: u32 },
-    /// Somebody somewhere.
-    Remote,
-}
+/// Where somebody who is not known yet says who they are.
+const SIGN_IN: (Method, &str) = (Method::POST, "/v1/session");
 
 /// Serves a connection until either side has had enough. `cut` ends it at once.
 pub(crate) async fn serve<S>(front: Arc<Front>, router: Router, peer: Peer, stream: S, cut: CancellationToken)
@@ -71,9 +65,9 @@ where
 async fn answer(front: &Front, router: Router, peer: Peer, request: Request<Incoming>) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
-    let (caller, answer) = match admit(front, peer, request.headers(), request.uri().path()).await {
+    let (caller, answer) = match admit(front, peer, &request).await {
         Ok(caller) => {
-            let answer = routed(router, caller.clone(), request).await;
+            let answer = routed(front, router, peer, caller.clone(), request).await;
             (caller, answer)
         }
         Err(refusal) => {
@@ -85,10 +79,21 @@ async fn answer(front: &Front, router: Router, peer: Peer, request: Request<Inco
     answer
 }
 
-async fn routed(mut router: Router, caller: Option<Arc<Caller>>, request: Request<Incoming>) -> Response {
+async fn routed(
+    front: &Front,
+    mut router: Router,
+    peer: Peer,
+    caller: Option<Arc<Caller>>,
+    request: Request<Incoming>,
+) -> Response {
     let mut request = request.map(Body::new);
-    // It has done its work; from here on nobody can leak it.
+    // They have done their work; from here on nobody can leak them.
     request.headers_mut().remove(header::AUTHORIZATION);
+    request.headers_mut().remove(proxy::SECRET);
+    if let Some(proxy) = &front.settings.proxy {
+        request.headers_mut().remove(&proxy.user_header);
+    }
+    request.extensions_mut().insert(peer);
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
@@ -107,24 +112,31 @@ async fn routed(mut router: Router, caller: Option<Arc<Caller>>, request: Reques
 async fn admit(
     front: &Front,
     peer: Peer,
-    headers: &HeaderMap,
-    path: &str,
+    request: &Request<Incoming>,
 ) -> Result<Option<Arc<Caller>>, Refusal> {
+    let (headers, path) = (request.headers(), request.uri().path());
     let for_godocker = front.settings.godocker && godocker::PUBLIC.contains(&path);
-    if PUBLIC.contains(&path) || for_godocker {
+    // What somebody shows who wants a session says nothing about the session that they get.
+    let signs_in = (request.method(), path) == (&SIGN_IN.0, SIGN_IN.1);
+    if PUBLIC.contains(&path) || for_godocker || signs_in {
         return Ok(None);
     }
     let credentials = match (bearer(headers)?, peer) {
         // Somebody who shows a token wants to be seen as its owner, even on this machine.
         (Some(token), _) => Credentials::Token(token),
         (None, Peer::Local { uid }) => Credentials::Peer { uid },
-        (None, Peer::Remote) => {
-            let message =
-                "a token is needed: send `Authorization: Bearer TOKEN`; `berth token create` makes one";
-            return Err(Refusal::new(ErrorCode::Unauthenticated, message));
-        }
+        (None, Peer::Remote { .. }) => Credentials::Proxied { user: proxied(front, peer, headers)? },
     };
     Ok(Some(Arc::new(front.backend.identify(credentials).await?)))
+}
+
+fn proxied(front: &Front, peer: Peer, headers: &HeaderMap) -> Result<String, Refusal> {
+    let named = front.settings.proxy.as_ref().map(|proxy| proxy::user(proxy, peer, headers)).transpose()?;
+    named.flatten().ok_or_else(|| {
+        let message = "a token is needed: send `Authorization: Bearer TOKEN`; `berth login` and `berth token create` \
+                       make one";
+        Refusal::new(ErrorCode::Unauthenticated, message)
+    })
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<String>, Refusal> {

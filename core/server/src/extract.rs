@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::{
-    Caller,
+    Caller, Peer,
     front::Front,
     mistake::{Place, mistake},
     refusal::Refusal,
@@ -34,6 +34,18 @@ impl<S: Sync> FromRequestParts<S> for Who {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let caller = parts.extensions.get::<Arc<Caller>>().cloned();
         caller.map(Self).ok_or_else(|| Refusal::new(ErrorCode::Unauthenticated, "nobody is known here"))
+    }
+}
+
+/// The other end of the connection.
+pub(crate) struct From(pub(crate) Peer);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let peer = parts.extensions.get::<Peer>().copied();
+        peer.map(Self).ok_or_else(|| Refusal::new(ErrorCode::Internal, "nothing is known of the other end"))
     }
 }
 

@@ -12,6 +12,7 @@ mod godocker;
 mod listen;
 mod mistake;
 mod patience;
+mod proxy;
 mod refusal;
 mod routes;
 mod server;
@@ -19,9 +20,9 @@ mod settings;
 
 pub use backend::{
     Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, OfferedImage,
-    OfferedVolume, Offers, Resize, Scope,
+    OfferedVolume, Offers, Peer, Resize, Scope,
 };
 pub use listen::BindError;
 pub use routes::openapi;
 pub use server::Server;
-pub use settings::{Patience, Settings};
+pub use settings::{Patience, Proxy, Settings};

@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
-use crate::connection::Peer;
+use crate::Peer;
 
 /// Where clients come in.
 pub(crate) trait Door: Send + Sync + 'static {
@@ -36,10 +36,10 @@ impl Door for TcpListener {
     type Stream = TcpStream;
 
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
-        let (stream, _) = TcpListener::accept(self).await?;
+        let (stream, from) = TcpListener::accept(self).await?;
         // Answers are whole when they are written.
         stream.set_nodelay(true).ok();
-        Ok((stream, Peer::Remote))
+        Ok((stream, Peer::Remote { address: from.ip() }))
     }
 }
 

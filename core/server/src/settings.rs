@@ -1,6 +1,13 @@
 //! What an operator may choose, and how long this side waits for the other one.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use axum::http::HeaderName;
 
 /// How a server listens.
 #[derive(Clone, Debug)]
@@ -17,6 +24,8 @@ pub struct Settings {
     pub component_limit_bytes: u64,
     /// Whether GO-Docker's clients are answered, too.
     pub godocker: bool,
+    /// Who is believed to have made sure who somebody is, if anybody.
+    pub proxy: Option<Proxy>,
     /// Connections at a time over the Unix socket, and as many again over all addresses: a crowd of the one
     /// kind does not shut out the other. More of them wait to be taken.
     pub max_connections: usize,
@@ -33,6 +42,7 @@ impl Default for Settings {
             request_limit_bytes: 4 << 20,
             component_limit_bytes: 64 << 20,
             godocker: false,
+            proxy: None,
             max_connections: 1024,
             patience: Patience::default(),
         }
@@ -66,5 +76,25 @@ impl Default for Patience {
             heartbeat: Duration::from_secs(15),
             shutdown: Duration::from_secs(5),
         }
+    }
+}
+
+/// A proxy in front of the server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// The header with the user's name.
+    pub user_header: HeaderName,
+    /// Where the proxy is; the header means nothing from elsewhere.
+    pub from: Vec<IpAddr>,
+    /// What it sends in the header `Berth-Proxy-Secret`.
+    pub secret: String,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("user_header", &self.user_header)
+            .field("from", &self.from)
+            .finish_non_exhaustive()
     }
 }

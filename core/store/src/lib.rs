@@ -25,8 +25,8 @@ pub use notices::{NoticeCount, NoticeFate, OwedNotice};
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use types::{
-    Batch, Committed, EachRow, Extra, JobDetail, JobRow, ListQuery, NewToken, SharedBatch, StoredEvent,
-    StoredToken, TaskQuery, Tasks, TokenScope, Unmeasured, UsageBy, UsageRow,
+    Batch, Committed, EachRow, Extra, JobDetail, JobRow, ListQuery, NewToken, PasswordChange, SharedBatch,
+    StoredEvent, StoredToken, TaskQuery, Tasks, TokenScope, Unmeasured, UsageBy, UsageRow,
 };
 
 /// Durable state of one cluster.
@@ -248,6 +248,25 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     async fn revoke_token(&self, id: u64, at: UtcMs) -> Result<bool, StoreError>;
+
+    /// The argon2 hash of a user's password, if they have one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn password(&self, user: &str) -> Result<Option<String>, StoreError>;
+
+    /// Who has a password, and since when it is that one; by name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn passwords(&self) -> Result<Vec<(String, UtcMs)>, StoreError>;
+
+    /// Sets or takes away a password and ends the sessions of its user, in one transaction; false when there was
+    /// none to be taken away.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn change_password(&self, change: PasswordChange) -> Result<bool, StoreError>;
 
     /// A value that a policy keeps.
     ///

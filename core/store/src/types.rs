@@ -228,6 +228,16 @@ pub enum TokenScope {
 }
 
 impl TokenScope {
+    /// As people write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Submit => "submit",
+            Self::Admin => "admin",
+        }
+    }
+
     /// The scope with this number in the store.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
@@ -250,6 +260,8 @@ pub struct NewToken {
     pub created: UtcMs,
     /// When it stops working, if ever.
     pub expires: Option<UtcMs>,
+    /// For a session: it stops working when it is not used for so long, in milliseconds.
+    pub idle_ms: Option<u64>,
 }
 
 /// A token as it is stored, without its hash.
@@ -271,13 +283,52 @@ pub struct StoredToken {
     pub last_used: Option<UtcMs>,
     /// When it was revoked.
     pub revoked: Option<UtcMs>,
+    /// For a session: it stops working when it is not used for so long, in milliseconds.
+    pub idle_ms: Option<u64>,
 }
 
 impl StoredToken {
     /// Whether it works at this instant.
     #[must_use]
     pub fn works_at(&self, now: UtcMs) -> bool {
-        self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
+        self.revoked.is_none() && self.ends().is_none_or(|ends| now < ends)
+    }
+
+    /// When it stops working by itself, as far as is known now: a session that is used goes on.
+    #[must_use]
+    pub fn ends(&self) -> Option<UtcMs> {
+        let idle = self.idle_ms.map(|idle| {
+            UtcMs(self.last_used.map_or(self.created, |used| used.max(self.created)).0.saturating_add(idle))
+        });
+        [idle, self.expires].into_iter().flatten().min()
+    }
+
+    /// Whether somebody got it by logging in.
+    #[must_use]
+    pub fn is_session(&self) -> bool {
+        self.idle_ms.is_some()
+    }
+}
+
+/// A password is set or taken away. All sessions of its user end with it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordChange {
+    /// Whose it is.
+    pub user: String,
+    /// The argon2 hash in PHC form; `None` takes the password away. The password itself never comes here.
+    pub hash: Option<String>,
+    /// When.
+    pub at: UtcMs,
+    /// The session that goes on: the one that asked for this.
+    pub spare: Option<u64>,
+}
+
+impl std::fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PasswordChange")
+            .field("user", &self.user)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 

@@ -55,7 +55,7 @@ pub mod watcher;
 
 pub use auth::Auth;
 pub use bindings::{
-    auth::berth::policy::{accounts, key_value, ldap},
+    auth::berth::policy::{accounts, key_value, ldap, passwords},
     scheduler::berth::policy::{
         log,
         types::{Attribute, Error, Info, InstantMs, JobId, NameId, NodeId, PlacementId, Resources, Setting},

@@ -33,8 +33,8 @@ fn imports(guest: &Guest) -> BTreeSet<String> {
 fn no_policy_imports_a_capability_that_it_does_not_need() {
     for guest in guests(&root()).unwrap() {
         let expected: &[&str] = match guest.package.as_str() {
-            "berth-auth-local" => &["accounts"],
-            "berth-auth-ldap" => &["accounts", "ldap"],
+            "berth-auth-local" => &["accounts", "passwords"],
+            "berth-auth-ldap" => &["accounts", "ldap", "passwords"],
             "berth-scheduler-fairshare" => &["usage"],
             "berth-guest-wants-too-much" => &["key-value"],
             _ => &[],

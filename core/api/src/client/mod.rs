@@ -27,9 +27,9 @@ use wire::{Call, Wire, read, refused};
 
 use crate::{
     AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow,
-    JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck,
-    PluginRow, ResourceRow, ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated,
-    TokenRow, UsageRow, Why,
+    JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow, NoticesRow, PasswordRow,
+    PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetNotices, SetPassword,
+    SignIn, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 
 /// Things as they come from the server. An error is its last item.
@@ -352,6 +352,42 @@ impl Client {
     /// See [`ClientError`].
     pub async fn revoke_token(&self, id: u64) -> Result<(), ClientError> {
         let path = format!("/v1/tokens/{id}");
+        self.wire.ask(Call { method: Method::DELETE, ..Call::get(&path) }).await.map(drop)
+    }
+
+    /// Begins a session. The answer is the only place where its secret is ever seen.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn sign_in(&self, who: &SignIn) -> Result<SessionCreated, ClientError> {
+        self.post("/v1/session", who).await
+    }
+
+    /// Ends the session, or the token, that this client uses.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn sign_out(&self) -> Result<(), ClientError> {
+        self.wire.ask(Call { method: Method::DELETE, ..Call::get("/v1/session") }).await.map(drop)
+    }
+
+    /// Who has a password; for others than administrators only whether they have one themselves.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn passwords(&self) -> Result<Vec<PasswordRow>, ClientError> {
+        self.get("/v1/passwords").await
+    }
+
+    /// Sets somebody's password.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_password(&self, user: &str, wanted: &SetPassword) -> Result<PasswordRow, ClientError> {
+        self.send(Method::PUT, &format!("/v1/passwords/{}", segment(user)), wanted).await
+    }
+
+    /// Takes somebody's password away.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn drop_password(&self, user: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/passwords/{}", segment(user));
         self.wire.ask(Call { method: Method::DELETE, ..Call::get(&path) }).await.map(drop)
     }
 

@@ -116,7 +116,9 @@ fn help_of(error: &anyhow::Error) -> Option<String> {
         return Some(help.to_owned());
     }
     let help = match refusal(error)?.code {
-        ErrorCode::Unauthenticated => "put a token of yours into BERTH_TOKEN or ~/.config/berth/token",
+        ErrorCode::Unauthenticated => {
+            "`berth login` if you have a password there, or put a token of yours into BERTH_TOKEN or ~/.config/berth/token"
+        }
         ErrorCode::TooMany | ErrorCode::Unavailable => "try again in a while",
         ErrorCode::UnknownOutcome => "`berth jobs --all` and `berth job ID` show whether it was done",
         _ => return None,

@@ -12,10 +12,12 @@ pub mod files;
 mod follow;
 pub mod job;
 pub mod jobs;
+pub mod login;
 pub mod logs;
 pub mod nodes;
 pub mod notify;
 pub mod options;
+pub mod password;
 pub mod plugin;
 pub mod run;
 pub mod serve;
@@ -87,6 +89,9 @@ fn dispatch(command: Command, session: &Session) -> anyhow::Result<ExitCode> {
         Command::Group(command) => on_runtime(command.run("group", session)),
         Command::Quota(command) => on_runtime(command.run(session)),
         Command::Audit(args) => on_runtime(args.run(session)),
+        Command::Login(args) => on_runtime(args.run(session)),
+        Command::Logout(args) => on_runtime(args.run(session)),
+        Command::Password(command) => on_runtime(command.run(session)),
         Command::Token(command) => on_runtime(command.run(session)),
         Command::Notify(command) => on_runtime(command.run(session)),
         Command::Plugin(command) => on_runtime(command.run(session)),

@@ -19,9 +19,9 @@ use crate::{
 pub enum TokenCommand {
     /// Make a token and print its secret, this once
     Create(CreateArgs),
-    /// List tokens, without their secrets
+    /// List tokens and sessions, without their secrets
     List,
-    /// End tokens
+    /// End tokens and sessions
     Revoke(RevokeArgs),
 }
 
@@ -42,14 +42,26 @@ pub struct CreateArgs {
     user: Option<String>,
 }
 
+/// What a token or a session allows.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ScopeArg {
+pub enum ScopeArg {
     /// Looking
     Read,
     /// Submitting and controlling one's own jobs, too
     Submit,
     /// Everything that its owner may do
     Admin,
+}
+
+impl ScopeArg {
+    /// As the server calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Submit => "submit",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// Tokens to be ended.
@@ -75,11 +87,7 @@ impl TokenCommand {
 }
 
 async fn create(args: CreateArgs, session: &Session) -> anyhow::Result<Status> {
-    let scope = match args.scope {
-        ScopeArg::Read => "read",
-        ScopeArg::Submit => "submit",
-        ScopeArg::Admin => "admin",
-    };
+    let scope = args.scope.as_str();
     let wanted =
         NewToken { label: args.label, scope: scope.to_owned(), expires_in: args.expires_in, user: args.user };
     let created = session.client().await?.create_token(&wanted).await?;
@@ -105,6 +113,7 @@ async fn list(session: &Session) -> anyhow::Result<Status> {
     let now = time::now();
     let mut table = Table::new(&[
         Column::number("NUMBER"),
+        Column::fixed("KIND"),
         Column::text("USER", 6),
         Column::text("LABEL", 8),
         Column::fixed("SCOPE"),
@@ -116,6 +125,7 @@ async fn list(session: &Session) -> anyhow::Result<Status> {
         let both = |at: &str| time::both(at, now);
         table.row([
             token.id.to_string(),
+            if token.session { "session" } else { "token" }.to_owned(),
             token.user,
             token.label,
             token.scope,

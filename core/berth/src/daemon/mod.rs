@@ -11,6 +11,7 @@ mod launches;
 mod memberships;
 pub mod message;
 mod notices;
+pub mod passwords;
 pub mod places;
 mod policies;
 mod settings;

@@ -179,6 +179,7 @@ fn spec(name: &str, kind: PolicyKind, policy: &Policy, tables: &PolicyTables) ->
         accounts: has(Capability::Accounts).then(|| Arc::new(OwnAccounts::new()) as _),
         usage: has(Capability::Usage),
         ldap: policy.ldap.as_ref().map(directory).transpose()?,
+        passwords: has(Capability::Passwords).then(|| tables.passwords()),
         ..Grants::default()
     };
     spec.settings.clone_from(&policy.settings);

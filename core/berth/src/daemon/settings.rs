@@ -74,6 +74,7 @@ impl LiveConfig {
         next.quotas = new.quotas.clone();
         next.scheduler = new.scheduler.clone();
         next.auth.policy = new.auth.policy.clone();
+        next.auth.sessions = new.auth.sessions;
         if let (Some(next), Some(new)) = (&mut next.network, &new.network) {
             *next = new.clone();
         }

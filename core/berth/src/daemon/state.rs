@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use berth_policy_host::KeyValueStore;
+use berth_policy_host::{KeyValueStore, Passwords};
 use berth_store::{Store, StoreError};
 use tokio::runtime::Handle;
+
+use super::passwords::StoredPasswords;
 
 /// The most keys that a policy is told of at once.
 const MOST_KEYS: u64 = 10_000;
@@ -24,6 +26,13 @@ impl PolicyTables {
     pub fn bounded(&self, most_bytes: u64) -> Arc<dyn KeyValueStore> {
         let (store, runtime) = (Arc::clone(&self.store), self.runtime.clone());
         Arc::new(BoundedTables { store, runtime, most_bytes })
+    }
+}
+
+impl PolicyTables {
+    /// What passwords are compared with.
+    pub fn passwords(&self) -> Arc<dyn Passwords> {
+        Arc::new(StoredPasswords { store: Arc::clone(&self.store), runtime: self.runtime.clone() })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod escape;
 pub mod progress;
+pub mod secret;
 pub mod table;
 pub mod time;
 

@@ -73,7 +73,7 @@ pub fn needs(who: &Caller, scope: Scope) -> Result<(), ErrorBody> {
     };
     Err(ErrorBody::new(
         ErrorCode::Forbidden,
-        format!("this token does not allow it; make one with --scope {needed}"),
+        format!("this token does not allow it; make one, or log in, with --scope {needed}"),
     ))
 }
 

@@ -10,11 +10,13 @@ mod check;
 mod control;
 mod events;
 mod failures;
+mod guessing;
 mod jobs;
 mod notices;
 mod offers;
 mod operate;
 mod outputs;
+mod passwords;
 mod rows;
 mod submit;
 mod tokens;
@@ -24,14 +26,15 @@ use std::sync::Arc;
 
 use berth_api::{
     AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail,
-    JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PluginCheck, PluginRow,
-    ResourceRow, ServerInfo, SetAccount, SetNotices, StatsRow, Submit, Submitted, TokenCreated, TokenRow,
-    UsageRow, Why,
+    JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PasswordRow, PluginCheck,
+    PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetNotices, SetPassword, SignIn,
+    StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::JobRef;
-use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream, Offers};
+use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream, Offers, Peer};
 
 use futures::StreamExt;
+use tokio::sync::Semaphore;
 
 use crate::{
     activity::{Activity, UnderWay},
@@ -43,11 +46,21 @@ pub struct Service {
     daemon: Arc<Daemon>,
     activity: Activity,
     busy: archive::Busy,
+    guessing: guessing::Guessing,
+    /// How many may log in at a time: one fewer than the auth policy has instances, where it has several.
+    logins: Semaphore,
 }
 
 impl Service {
     pub fn new(daemon: Arc<Daemon>, activity: Activity) -> Self {
-        Self { daemon, activity, busy: archive::Busy::default() }
+        let instances = usize::try_from(daemon.config.now().auth.instances).unwrap_or(1);
+        Self {
+            daemon,
+            activity,
+            busy: archive::Busy::default(),
+            guessing: guessing::Guessing::default(),
+            logins: Semaphore::new(instances.saturating_sub(1).max(1)),
+        }
     }
 
     /// Why the loop does not answer.
@@ -244,6 +257,33 @@ impl Backend for Service {
 
     async fn revoke_token(&self, who: &Caller, id: u64) -> Result<(), ErrorBody> {
         self.end_token(who, id).await
+    }
+
+    async fn sign_in(&self, from: Peer, who: SignIn) -> Result<SessionCreated, ErrorBody> {
+        let _under_way = self.activity.begin();
+        self.begin_session(from, who).await
+    }
+
+    async fn sign_out(&self, who: &Caller) -> Result<(), ErrorBody> {
+        self.end_session(who).await
+    }
+
+    async fn passwords(&self, who: &Caller) -> Result<Vec<PasswordRow>, ErrorBody> {
+        self.list_passwords(who).await
+    }
+
+    async fn set_password(
+        &self,
+        who: &Caller,
+        from: Peer,
+        user: String,
+        wanted: SetPassword,
+    ) -> Result<PasswordRow, ErrorBody> {
+        self.put_password(who, from, user, wanted).await
+    }
+
+    async fn drop_password(&self, who: &Caller, user: String) -> Result<(), ErrorBody> {
+        self.take_password_away(who, user).await
     }
 
     async fn metrics(&self, _who: &Caller) -> Result<String, ErrorBody> {

@@ -16,6 +16,8 @@ use crate::daemon::now;
 const PREFIX: &str = "berth_";
 /// How exactly the last use of a token is known.
 const USE_IS_NOTED_EVERY: Duration = Duration::from_secs(60);
+/// A session's use is noted so often that it does not end while it is used.
+const USES_BEFORE_IDLE: u32 = 4;
 /// Random bytes of a secret.
 const SECRET_BYTES: usize = 32;
 /// The longest label.
@@ -23,8 +25,10 @@ const MOST_LABEL_BYTES: usize = 200;
 
 impl Service {
     pub(super) async fn who(&self, credentials: Credentials) -> Result<Caller, ErrorBody> {
-        let (credentials, scope) = match credentials {
-            Credentials::Peer { uid } => (PolicyCredentials::UnixUser(uid), Scope::Admin),
+        let (credentials, scope, token) = match credentials {
+            Credentials::Peer { uid } => (PolicyCredentials::UnixUser(uid), Scope::Admin, None),
+            // Browsers send along whatever lets them through the proxy, whoever made them ask.
+            Credentials::Proxied { user } => (PolicyCredentials::KnownUser(user), Scope::Submit, None),
             Credentials::Token(secret) => {
                 let found = self.daemon.store.token(&hash(&secret)).await.map_err(failures::store)?;
                 let token = found.filter(|token| token.works_at(now()));
@@ -32,7 +36,7 @@ impl Service {
                     ErrorBody::new(ErrorCode::Unauthenticated, "this token is not known, or no longer good")
                 })?;
                 self.note_use(&token);
-                (PolicyCredentials::KnownUser(token.user.clone()), scope(token.scope))
+                (PolicyCredentials::KnownUser(token.user.clone()), scope(token.scope), Some(token.id))
             }
         };
         let identified = self.daemon.policies.auth.identify(now(), &credentials).await;
@@ -41,13 +45,15 @@ impl Service {
         if identity.uid == rustix::process::geteuid().as_raw() && !identity.is_administrator() {
             identity.roles.push(Role::Administrator);
         }
-        Ok(Caller { identity, scope })
+        Ok(Caller { identity, scope, token })
     }
 
     /// Keeps when a token was used last, roughly: a write for each request would cost more than it tells.
     fn note_use(&self, token: &StoredToken) {
         let at = now();
-        if token.last_used.is_some_and(|last| at.since(last) < USE_IS_NOTED_EVERY) {
+        let idle = token.idle_ms.map(|idle| Duration::from_millis(idle) / USES_BEFORE_IDLE);
+        let every = idle.map_or(USE_IS_NOTED_EVERY, |idle| idle.min(USE_IS_NOTED_EVERY));
+        if token.last_used.is_some_and(|last| at.since(last) < every) {
             return;
         }
         let batch = Batch { changes: Vec::new(), extras: vec![Extra::TokenUsed { id: token.id, at }] };
@@ -60,42 +66,34 @@ impl Service {
     }
 
     pub(super) async fn make_token(&self, who: &Caller, asked: NewToken) -> Result<TokenCreated, ErrorBody> {
-        let invalid = |words: String| ErrorBody::new(ErrorCode::Invalid, words);
-        let scope = match asked.scope.as_str() {
-            "read" => TokenScope::Read,
-            "submit" => TokenScope::Submit,
-            "admin" => TokenScope::Admin,
-            other => {
-                return Err(invalid(format!("{other:?} is not a scope; there are read, submit and admin")));
-            }
-        };
+        let scope = scope_named(&asked.scope)?;
         // A token makes no token that may more than itself.
         access::needs(who, self::scope(scope).max(Scope::Submit))?;
         let user = asked.user.unwrap_or_else(|| who.identity.user.clone());
         if user != who.identity.user {
             access::needs_administrator(who)?;
         }
-        if asked.label.len() > MOST_LABEL_BYTES || asked.label.chars().any(char::is_control) {
-            return Err(invalid(format!("a label is one line of at most {MOST_LABEL_BYTES} bytes")));
-        }
+        let label = label(asked.label)?;
         let expires = match asked.expires_in.as_deref().map(berth_model::parse_duration).transpose() {
             Ok(span) => span.map(|span| now().after(span)),
-            Err(error) => return Err(invalid(format!("expires_in: {error}"))),
+            Err(error) => return Err(ErrorBody::new(ErrorCode::Invalid, format!("expires_in: {error}"))),
         };
-        let secret = secret()?;
-        let token = berth_store::NewToken {
-            hash: hash(&secret),
-            user: user.clone(),
-            scope,
-            label: asked.label,
-            created: now(),
-            expires,
-        };
-        let id = self.daemon.store.add_token(token).await.map_err(failures::store)?;
+        let (id, secret) =
+            self.mint(Mint { user: user.clone(), scope, label, expires, idle_ms: None }).await?;
         if user != who.identity.user {
             self.note_act(who, format!("token {id} made for {user}")).await;
         }
         Ok(TokenCreated { id, token: secret })
+    }
+
+    /// Makes a token or a session: its number and its secret, which is kept nowhere.
+    pub(super) async fn mint(&self, mint: Mint) -> Result<(u64, String), ErrorBody> {
+        let Mint { user, scope, label, expires, idle_ms } = mint;
+        let secret = secret()?;
+        let hash = hash(&secret);
+        let token = berth_store::NewToken { hash, user, scope, label, created: now(), expires, idle_ms };
+        let id = self.daemon.store.add_token(token).await.map_err(failures::store)?;
+        Ok((id, secret))
     }
 
     pub(super) async fn list_tokens(&self, who: &Caller) -> Result<Vec<TokenRow>, ErrorBody> {
@@ -113,13 +111,42 @@ impl Service {
         match self.daemon.store.revoke_token(id, now()).await.map_err(failures::store)? {
             true => {
                 if token.user != who.identity.user {
-                    self.note_act(who, format!("token {id} of {} revoked", token.user)).await;
+                    let what = if token.is_session() { "session" } else { "token" };
+                    self.note_act(who, format!("{what} {id} of {} revoked", token.user)).await;
                 }
                 Ok(())
             }
             false => Err(missing()),
         }
     }
+}
+
+/// A token to be made.
+pub(super) struct Mint {
+    pub(super) user: String,
+    pub(super) scope: TokenScope,
+    pub(super) label: String,
+    pub(super) expires: Option<UtcMs>,
+    /// For a session.
+    pub(super) idle_ms: Option<u64>,
+}
+
+/// A scope as people write it.
+pub(super) fn scope_named(text: &str) -> Result<TokenScope, ErrorBody> {
+    let all = [TokenScope::Read, TokenScope::Submit, TokenScope::Admin];
+    all.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
+        let words = format!("{text:?} is not a scope; there are read, submit and admin");
+        ErrorBody::new(ErrorCode::Invalid, words)
+    })
+}
+
+/// A label, if it can be one.
+pub(super) fn label(text: String) -> Result<String, ErrorBody> {
+    if text.len() > MOST_LABEL_BYTES || text.chars().any(char::is_control) {
+        let words = format!("a label is one line of at most {MOST_LABEL_BYTES} bytes");
+        return Err(ErrorBody::new(ErrorCode::Invalid, words));
+    }
+    Ok(text)
 }
 
 fn scope(scope: TokenScope) -> Scope {
@@ -152,16 +179,12 @@ fn row(token: StoredToken) -> TokenRow {
     let text = |at: UtcMs| at.to_string();
     TokenRow {
         id: token.id,
+        expires: token.ends().map(text),
+        session: token.is_session(),
         user: token.user,
         label: token.label,
-        scope: match token.scope {
-            TokenScope::Read => "read",
-            TokenScope::Submit => "submit",
-            TokenScope::Admin => "admin",
-        }
-        .to_owned(),
+        scope: token.scope.as_str().to_owned(),
         created: text(token.created),
-        expires: token.expires.map(text),
         last_used: token.last_used.map(text),
     }
 }

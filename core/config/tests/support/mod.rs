@@ -6,7 +6,7 @@ pub fn known() -> KnownPlugins {
     KnownPlugins {
         executors: vec![local(), fake()],
         scheduler: PolicyKind::new(&["fifo", "priority"], &["log", "usage"]),
-        auth: PolicyKind::new(&["local", "ldap"], &["log", "key-value", "accounts", "ldap"]),
+        auth: PolicyKind::new(&["local", "ldap"], &["log", "key-value", "accounts", "ldap", "passwords"]),
         watcher: PolicyKind::new(&["max-lifespan", "idle", "disk-quota"], &["log", "key-value"]),
         network: PolicyKind::new(&["bridge", "isolated"], &["log", "key-value"]),
     }

@@ -17,6 +17,7 @@ pub(crate) mod shared {
                 import berth:policy/accounts@0.1.0;
                 import berth:policy/usage@0.1.0;
                 import berth:policy/ldap@0.1.0;
+                import berth:policy/passwords@0.1.0;
             }
         ",
         imports: { default: trappable },
@@ -48,6 +49,7 @@ pub(crate) mod auth {
             "berth:policy/key-value@0.1.0": super::shared::berth::policy::key_value,
             "berth:policy/accounts@0.1.0": super::shared::berth::policy::accounts,
             "berth:policy/ldap@0.1.0": super::shared::berth::policy::ldap,
+            "berth:policy/passwords@0.1.0": super::shared::berth::policy::passwords,
         },
     });
     pub(crate) use exports::berth::policy::auth::*;
@@ -81,4 +83,4 @@ pub(crate) mod network {
     pub(crate) use exports::berth::policy::network::*;
 }
 
-pub(crate) use shared::berth::policy::{accounts, key_value, ldap, log, types, usage};
+pub(crate) use shared::berth::policy::{accounts, key_value, ldap, log, passwords, types, usage};

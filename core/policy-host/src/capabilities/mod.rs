@@ -5,6 +5,7 @@ mod accounts;
 mod key_value;
 pub mod ldap;
 mod log;
+mod passwords;
 mod usage;
 
 use std::{fmt, sync::Arc};
@@ -16,8 +17,9 @@ pub use self::{
     accounts::{Account, Accounts, HostAccounts},
     key_value::{KeyValueStore, MemoryKeyValues},
     log::LogLine,
+    passwords::Passwords,
 };
-pub(crate) use self::{log::LogGate, usage::Accounts as ToldAccounts};
+pub(crate) use self::{log::LogGate, passwords::Presented, usage::Accounts as ToldAccounts};
 use crate::{bindings::v0_1_0 as wit, instance::Guest};
 
 /// Something of the host that a policy may use.
@@ -34,11 +36,14 @@ pub enum Capability {
     Usage,
     /// The site's directory.
     Ldap,
+    /// Passwords that people have set with Berth.
+    Passwords,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Log, Self::KeyValue, Self::Accounts, Self::Usage, Self::Ldap];
+    pub const ALL: [Self; 6] =
+        [Self::Log, Self::KeyValue, Self::Accounts, Self::Usage, Self::Ldap, Self::Passwords];
 
     /// As it is written, in WIT and in berth.toml.
     #[must_use]
@@ -49,6 +54,7 @@ impl Capability {
             Self::Accounts => "accounts",
             Self::Usage => "usage",
             Self::Ldap => "ldap",
+            Self::Passwords => "passwords",
         }
     }
 
@@ -78,6 +84,8 @@ pub struct Grants {
     pub usage: bool,
     /// The directory.
     pub ldap: Option<Arc<dyn ldap::Directory>>,
+    /// Passwords.
+    pub passwords: Option<Arc<dyn Passwords>>,
     /// Where log lines go instead of Berth's log, for checks.
     pub log_to: Option<Arc<dyn Fn(LogLine) + Send + Sync>>,
 }
@@ -92,6 +100,7 @@ impl Grants {
             Capability::Accounts => self.accounts.is_some(),
             Capability::Usage => self.usage,
             Capability::Ldap => self.ldap.is_some(),
+            Capability::Passwords => self.passwords.is_some(),
         }
     }
 }
@@ -118,6 +127,9 @@ pub(crate) fn link(linker: &mut Linker<Guest>, grants: &Grants) -> wasmtime::Res
     }
     if grants.has(Capability::Ldap) {
         wit::ldap::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+    }
+    if grants.has(Capability::Passwords) {
+        wit::passwords::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
     }
     Ok(())
 }

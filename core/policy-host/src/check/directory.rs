@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::SAMPLE_USER;
-use crate::ldap::{Directory, Entry, Failure, Question, Scope, Test};
+use super::{SAMPLE_PASSWORD, SAMPLE_USER};
+use crate::{
+    Password, Passwords,
+    ldap::{Directory, Entry, Failure, Question, Scope, Test},
+};
 
 /// Whatever the place is called at which somebody looks, the sample user is right below it.
 pub(super) struct SampleDirectory;
@@ -30,7 +33,20 @@ fn holds(test: &Test) -> bool {
     attributes().iter().any(fits) != test.negated
 }
 
+/// The sample user's password, and nobody else's.
+pub(super) struct SamplePasswords;
+
+impl Passwords for SamplePasswords {
+    fn check(&self, user: &str, password: &Password) -> Result<bool, String> {
+        Ok(user == SAMPLE_USER.0 && password.reveal() == SAMPLE_PASSWORD)
+    }
+}
+
 impl Directory for SampleDirectory {
+    fn bind(&self, dn: &str, password: &Password, _patience: Duration) -> Result<bool, Failure> {
+        Ok(dn.starts_with(&format!("uid={}", SAMPLE_USER.0)) && password.reveal() == SAMPLE_PASSWORD)
+    }
+
     fn search(&self, question: &Question, _patience: Duration) -> Result<Vec<Entry>, Failure> {
         let fits = question.clauses.iter().all(|clause| clause.iter().any(holds));
         if !fits || question.scope == Scope::Base {

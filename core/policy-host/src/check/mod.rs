@@ -148,12 +148,16 @@ fn stand_ins(log: Arc<Mutex<Vec<LogLine>>>) -> Grants {
         accounts: Some(Arc::new(SampleAccounts)),
         usage: true,
         ldap: Some(Arc::new(directory::SampleDirectory)),
+        passwords: Some(Arc::new(directory::SamplePasswords)),
         log_to: Some(Arc::new(move |line| log.lock().unwrap_or_else(PoisonError::into_inner).push(line))),
     }
 }
 
 /// The user in samples, by name and number.
 const SAMPLE_USER: (&str, u32) = ("sample", 1000);
+
+/// That user's password.
+const SAMPLE_PASSWORD: &str = "sample password";
 
 /// A host with one user.
 struct SampleAccounts;

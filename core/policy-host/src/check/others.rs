@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use berth_model::{Identity, JobId, NetworkAttachment, Resources, UtcMs};
 
-use super::{CheckReport, SAMPLE_USER};
+use super::{CheckReport, SAMPLE_PASSWORD, SAMPLE_USER};
 use crate::{
-    Credentials, DirectorySize, Fault, JobRequest, Loaded, NetworkRequest, StartingJob, WatchedJob, Wishes,
-    auth::{no_more_than_asked, sound},
+    Credentials, DirectorySize, Fault, JobRequest, Loaded, NetworkRequest, Password, StartingJob, WatchedJob,
+    Wishes,
+    auth::{no_more_than_asked, proven, sound},
     bindings::v0_1_0::{auth, network, watcher},
     instance::Instance,
     network::fits,
@@ -42,6 +43,11 @@ pub(super) fn check_auth(loaded: &Loaded, report: &mut CheckReport) {
             Err(words) => return report.problem(words),
         }
     }
+    for password in [SAMPLE_PASSWORD, "another one"] {
+        if !report.found(by_password(&mut policy, password)) {
+            return;
+        }
+    }
     let Some(identity) = identity else {
         return report.ok("it lets no sample user in, so no job was tried");
     };
@@ -74,6 +80,27 @@ fn identified(
             Ok((format!("{credentials:?} is {}", identity.user), Some(identity)))
         }
         Err(denial) => Ok((format!("{credentials:?} is denied: {denial:?}"), None)),
+    }
+}
+
+fn by_password(policy: &mut Instance<auth::AuthPolicy>, password: &str) -> Result<String, String> {
+    let (user, _) = SAMPLE_USER;
+    let shown = Password::new(password);
+    let called = policy.call(|store, world| {
+        let handle = store.data_mut().presented.show(user, &shown);
+        let wanted = auth::PasswordCredentials { user: user.to_owned(), password: handle };
+        let wanted = auth::Credentials::Password(wanted);
+        let answer = world.berth_policy_auth().call_identify(&mut *store, NOW.0, &wanted);
+        Ok((answer?, store.data_mut().presented.put_away(), wanted))
+    });
+    let (answer, was_right, wanted) = called.map_err(|fault| format!("it failed at a password: {fault}"))?;
+    let which = if password == SAMPLE_PASSWORD { "right" } else { "wrong" };
+    match answer {
+        Ok(identity) => {
+            let identity = proven(identity, &wanted, was_right)?;
+            Ok(format!("{user} with the {which} password is {}", identity.user))
+        }
+        Err(denial) => Ok(format!("{user} with the {which} password is denied: {denial:?}")),
     }
 }
 

@@ -10,7 +10,9 @@ mod logs;
 mod nodes;
 mod notices;
 mod page;
+mod passwords;
 mod plugins;
+mod session;
 mod tokens;
 mod usage;
 
@@ -57,7 +59,7 @@ impl Modify for TokenScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("From `berth token create`. Not needed over the Unix socket."))
+            .description(Some("From `berth login` or `berth token create`. Not needed over the Unix socket."))
             .build();
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
@@ -148,6 +150,9 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(plugins::check))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(session::begin, session::end))
+        .routes(routes!(passwords::list))
+        .routes(routes!(passwords::set, passwords::remove))
         .routes(routes!(info::info))
         .routes(routes!(info::metrics))
         .routes(routes!(info::health))

@@ -12,7 +12,7 @@ use berth_api::*;
 use berth_model::{Identity, JobRef};
 use berth_server::{
     Attached, AttachedEnd, Backend, ByteStream, Caller, Credentials, EventStream, OfferedImage,
-    OfferedVolume, Offers, Resize, Scope,
+    OfferedVolume, Offers, Peer, Resize, Scope,
 };
 use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::watch;
@@ -113,6 +113,18 @@ impl Memory {
         }
     }
 
+    fn nobody(&self) -> Identity {
+        Identity {
+            user: "nobody".into(),
+            uid: 65534,
+            gid: 65534,
+            groups: Vec::new(),
+            home: None,
+            email: None,
+            roles: Vec::new(),
+        }
+    }
+
     fn row(&self, job: JobRef) -> Result<(JobRow, Submit), ErrorBody> {
         let found = self.kept.lock().unwrap().jobs.get(&job.job.0).cloned();
         found.ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("there is no job {job}")))
@@ -142,7 +154,10 @@ impl Backend for Memory {
         };
         match credentials {
             Credentials::Peer { uid } => {
-                Ok(Caller { identity: identity(format!("uid{uid}"), uid), scope: Scope::Admin })
+                Ok(Caller { identity: identity(format!("uid{uid}"), uid), scope: Scope::Admin, token: None })
+            }
+            Credentials::Proxied { user } => {
+                Ok(Caller { identity: identity(user, 2), scope: Scope::Submit, token: None })
             }
             Credentials::Token(secret) => {
                 let kept = self.kept.lock().unwrap();
@@ -153,7 +168,11 @@ impl Backend for Memory {
                         "this token is not known; it may have been revoked",
                     )
                 })?;
-                Ok(Caller { identity: identity(row.user.clone(), 1), scope: Scope::Submit })
+                Ok(Caller {
+                    identity: identity(row.user.clone(), 1),
+                    scope: Scope::Submit,
+                    token: Some(row.id),
+                })
             }
         }
     }
@@ -509,6 +528,7 @@ impl Backend for Memory {
             created: AT.into(),
             expires: None,
             last_used: None,
+            session: false,
         };
         let secret = format!("berth_secret{id}");
         kept.tokens.insert(id, (secret.clone(), row));
@@ -518,6 +538,48 @@ impl Backend for Memory {
     async fn revoke_token(&self, _: &Caller, id: u64) -> Result<(), ErrorBody> {
         let gone = self.kept.lock().unwrap().tokens.remove(&id);
         gone.map(drop).ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("there is no token {id}")))
+    }
+
+    async fn sign_in(&self, from: Peer, who: SignIn) -> Result<SessionCreated, ErrorBody> {
+        if who.password != "sesame" {
+            return Err(ErrorBody::new(ErrorCode::Unauthenticated, format!("wrong, from {from:?}")));
+        }
+        let SignIn { user, scope, label, .. } = who;
+        let scope = scope.unwrap_or_else(|| "submit".into());
+        let token = NewToken {
+            label: label.unwrap_or_default(),
+            scope: scope.clone(),
+            expires_in: None,
+            user: Some(user.clone()),
+        };
+        let root = Caller { identity: self.nobody(), scope: Scope::Admin, token: None };
+        let TokenCreated { id, token } = self.create_token(&root, token).await?;
+        Ok(SessionCreated { id, user, token, scope, expires: AT.into(), idle_ms: 1000 })
+    }
+
+    async fn sign_out(&self, who: &Caller) -> Result<(), ErrorBody> {
+        match who.token {
+            Some(id) => self.revoke_token(who, id).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn passwords(&self, who: &Caller) -> Result<Vec<PasswordRow>, ErrorBody> {
+        Ok(vec![PasswordRow { user: who.identity.user.clone(), changed: AT.into() }])
+    }
+
+    async fn set_password(
+        &self,
+        _: &Caller,
+        _: Peer,
+        user: String,
+        _: SetPassword,
+    ) -> Result<PasswordRow, ErrorBody> {
+        Ok(PasswordRow { user, changed: AT.into() })
+    }
+
+    async fn drop_password(&self, _: &Caller, _: String) -> Result<(), ErrorBody> {
+        Ok(())
     }
 
     async fn metrics(&self, _: &Caller) -> Result<String, ErrorBody> {

@@ -112,3 +112,53 @@ async fn somebody_else_at_the_address_is_told_from_a_server() {
     }
     other.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_session_is_begun_by_somebody_unknown_and_ended_by_whoever_has_it() {
+    let server = Running::start().await;
+    let json = "Content-Type: application/json\r\n";
+    let right = r#"{"user": "ada", "password": "sesame"}"#;
+    // What is shown along with it, good or bad, changes nothing.
+    let chosen = format!("{json}Authorization: Bearer berth_chosen\r\n");
+    let mut secrets = Vec::new();
+    for headers in [json, &chosen] {
+        let answer = server.raw_tcp(request("POST", "/v1/session", headers, right)).await;
+        assert_eq!(answer.status, 201);
+        assert!(answer.head.to_lowercase().contains("cache-control: no-store"), "{}", answer.head);
+        secrets.push(answer.json()["token"].as_str().unwrap().to_owned());
+    }
+    assert!(secrets[0] != secrets[1] && !secrets.contains(&"berth_chosen".to_owned()), "{secrets:?}");
+    let first = format!("Authorization: Bearer {}\r\n", secrets[0]);
+    assert_eq!(server.raw_tcp(request("GET", "/v1/info", &first, "")).await.json()["user"], "ada");
+    assert_eq!(server.raw_tcp(request("DELETE", "/v1/session", &first, "")).await.status, 204);
+    server.raw_tcp(request("GET", "/v1/info", &first, "")).await.refusal(401, "unauthenticated");
+    let wrong = r#"{"user": "ada", "password": "hunter2"}"#;
+    let words =
+        server.raw_tcp(request("POST", "/v1/session", json, wrong)).await.refusal(401, "unauthenticated");
+    assert!(words.contains("127.0.0.1") && !words.contains("hunter2"), "{words}");
+    server.raw_tcp(request("GET", "/v1/session", json, "")).await.refusal(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn the_word_of_a_proxy_counts_where_it_is_listed_and_a_token_goes_before_it() {
+    let from = |address: &str| {
+        let from = vec![address.parse().unwrap()];
+        let user_header = "x-remote-user".parse().unwrap();
+        move |settings: &mut berth_server::Settings| {
+            settings.proxy = Some(berth_server::Proxy { user_header, from, secret: "sesame".into() });
+        }
+    };
+    let believed = "X-Remote-User: ada\r\nBerth-Proxy-Secret: sesame\r\n";
+    let server = Running::start_with(from("127.0.0.1")).await;
+    assert_eq!(server.raw_tcp(request("GET", "/v1/info", believed, "")).await.json()["user"], "ada");
+    let with_token = format!("{believed}Authorization: Bearer wrong\r\n");
+    server.raw_tcp(request("GET", "/v1/info", &with_token, "")).await.refusal(401, "unauthenticated");
+    let ours = server.raw(request("GET", "/v1/info", believed, "")).await.json()["user"].to_string();
+    assert!(ours.contains("uid"), "on the socket the kernel says who it is: {ours}");
+    for doubtful in ["X-Remote-User: ada\r\n", "X-Remote-User: ada\r\nBerth-Proxy-Secret: wrong\r\n"] {
+        server.raw_tcp(request("GET", "/v1/info", doubtful, "")).await.refusal(401, "unauthenticated");
+    }
+    for elsewhere in [Running::start_with(from("127.0.0.2")).await, Running::start().await] {
+        elsewhere.raw_tcp(request("GET", "/v1/info", believed, "")).await.refusal(401, "unauthenticated");
+    }
+}

@@ -13,6 +13,7 @@ mod list;
 mod migrate;
 mod notices;
 mod open;
+mod passwords;
 mod pool;
 mod read;
 mod restore;
@@ -30,8 +31,8 @@ use berth_model::{JobId, JobRef, NoticeChoice, StateKind, Submission, UtcMs};
 use self::{pool::Pool, writer::WriterHandle};
 use crate::{
     Committed, EachRow, JobDetail, JobRow, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice,
-    SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, Unmeasured, UsageBy,
-    UsageRow, lock::Ownership,
+    PasswordChange, SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, Unmeasured,
+    UsageBy, UsageRow, lock::Ownership,
 };
 
 /// How a database is used.
@@ -203,6 +204,19 @@ impl Store for SqliteStore {
 
     async fn revoke_token(&self, id: u64, at: UtcMs) -> Result<bool, StoreError> {
         self.writer.transaction(move |connection| tokens::revoke(connection, id, at)).await
+    }
+
+    async fn password(&self, user: &str) -> Result<Option<String>, StoreError> {
+        let user = user.to_owned();
+        self.pool.read(move |connection| passwords::of(connection, &user)).await
+    }
+
+    async fn passwords(&self) -> Result<Vec<(String, UtcMs)>, StoreError> {
+        self.pool.read(passwords::all).await
+    }
+
+    async fn change_password(&self, change: PasswordChange) -> Result<bool, StoreError> {
+        self.writer.transaction(move |connection| passwords::change(connection, &change)).await
     }
 
     async fn policy_state(&self, policy: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

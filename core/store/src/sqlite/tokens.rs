@@ -9,11 +9,12 @@ use super::{
 };
 use crate::{NewToken, StoredToken, TokenScope};
 
-const COLUMNS: &str = "id, user, scope, label, created, expires, last_used, revoked";
+const COLUMNS: &str = "id, user, scope, label, created, expires, last_used, revoked, idle_ms";
 
 pub(super) fn add(connection: &Connection, token: &NewToken) -> Result<u64, Fault> {
     connection.execute(
-        "INSERT INTO tokens (hash, user, scope, label, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO tokens (hash, user, scope, label, created, expires, idle_ms) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             token.hash,
             token.user,
@@ -21,6 +22,7 @@ pub(super) fn add(connection: &Connection, token: &NewToken) -> Result<u64, Faul
             token.label,
             signed(token.created.0),
             token.expires.map(|expires| signed(expires.0)),
+            token.idle_ms.map(signed),
         ],
     )?;
     Ok(connection.last_insert_rowid().cast_unsigned())
@@ -49,6 +51,19 @@ pub(super) fn revoke(connection: &Connection, id: u64, at: UtcMs) -> Result<bool
     Ok(connection.execute(sql, [signed(id), signed(at.0)])? > 0)
 }
 
+/// Ends all sessions of a user but one.
+pub(super) fn revoke_sessions(
+    connection: &Connection,
+    user: &str,
+    at: UtcMs,
+    spare: Option<u64>,
+) -> Result<(), Fault> {
+    let sql = "UPDATE tokens SET revoked = ?2 \
+               WHERE user = ?1 AND idle_ms IS NOT NULL AND revoked IS NULL AND id IS NOT ?3";
+    connection.execute(sql, params![user, signed(at.0), spare.map(signed)])?;
+    Ok(())
+}
+
 fn token(row: &Row<'_>) -> Result<StoredToken, Fault> {
     let mut columns = Columns::from(row, 0);
     Ok(StoredToken {
@@ -60,6 +75,7 @@ fn token(row: &Row<'_>) -> Result<StoredToken, Fault> {
         expires: columns.maybe_instant()?,
         last_used: columns.maybe_instant()?,
         revoked: columns.maybe_instant()?,
+        idle_ms: columns.maybe_unsigned()?,
     })
 }
 

@@ -37,6 +37,8 @@ crate::claims!(Sqlite:
     tasks_are_found_before_their_turn,
     a_listing_can_be_stopped,
     tokens_are_kept_used_and_revoked,
+    a_session_ends_when_nobody_uses_it_and_when_it_has_lasted_long_enough,
+    a_changed_password_ends_the_sessions_of_its_user_and_nothing_else,
     a_policy_keeps_what_it_may_and_sees_only_its_own,
     what_is_owed_is_kept_until_it_is_settled_and_taken_in_its_order,
     what_people_want_to_be_told_is_kept,

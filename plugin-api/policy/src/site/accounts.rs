@@ -31,7 +31,22 @@ pub trait Accounts {
     fn group(&self, name: &str) -> Result<Option<u32>, String>;
 }
 
-/// The host's own, through the capability `accounts`.
+/// Whether passwords are right. An error says that it cannot be said now.
+pub trait Passwords {
+    /// Whether what a handle stands for is the password of the user who is named beside it.
+    ///
+    /// # Errors
+    /// That it cannot be said now.
+    fn check(&self, password: u64) -> Result<bool, String>;
+}
+
+impl Passwords for Host {
+    fn check(&self, password: u64) -> Result<bool, String> {
+        crate::passwords::check(password)
+    }
+}
+
+/// The host's own, through the capabilities `accounts` and `passwords`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Host;
 

@@ -6,7 +6,7 @@ mod volumes;
 use std::collections::BTreeMap;
 
 pub use self::{
-    accounts::{Account, Accounts, Host},
+    accounts::{Account, Accounts, Host, Passwords},
     volumes::mounts,
 };
 use crate::{

@@ -23,6 +23,12 @@ pub trait Directory {
     /// # Errors
     /// Why it cannot be said which they are.
     fn search(&self, question: Question<'_>) -> Result<Vec<Entry>, Failure>;
+
+    /// Whether an entry is let in with the password that a handle stands for.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    fn bind(&self, dn: &str, password: u64) -> Result<bool, Failure>;
 }
 
 /// The one behind the capability `ldap`.
@@ -33,6 +39,10 @@ impl Directory for Host {
     fn search(&self, question: Question<'_>) -> Result<Vec<Entry>, Failure> {
         let Question { base, scope, clauses, attributes } = question;
         ldap::search(base, scope, &clauses, &attributes)
+    }
+
+    fn bind(&self, dn: &str, password: u64) -> Result<bool, Failure> {
+        ldap::bind(dn, password)
     }
 }
 

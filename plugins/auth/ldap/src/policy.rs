@@ -2,8 +2,8 @@
 
 use berth_policy_sdk::{
     Auth, Error, Info, InstantMs, Settings, Site,
-    auth::{Credentials, Denial, Grant, Identity, JobRequest},
-    site::{self, Account, Accounts},
+    auth::{Credentials, Denial, Grant, Identity, JobRequest, PasswordCredentials},
+    site::{self, Account, Accounts, Passwords},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ pub struct Ldap<D = directory::Host, A = site::Host> {
     accounts: A,
 }
 
-impl<D: Directory + Default, A: Accounts + Default> Auth for Ldap<D, A> {
+impl<D: Directory + Default, A: Accounts + Passwords + Default> Auth for Ldap<D, A> {
     fn describe() -> Info {
         describe()
     }
@@ -36,10 +36,7 @@ impl<D: Directory + Default, A: Accounts + Default> Auth for Ldap<D, A> {
         let by = match &credentials {
             Credentials::UnixUser(uid) => By::Number(*uid),
             Credentials::KnownUser(user) => By::Name(user),
-            Credentials::Password(_) => {
-                let words = "passwords are not taken here; use a token, or the socket on the machine itself";
-                return Err(Denial::Forbidden(words.to_owned()));
-            }
+            Credentials::Password(shown) => return self.by_password(shown),
         };
         // Those whom the site counts on when the directory is away do not depend on it.
         match self.local(by).map_err(Denial::Unavailable)? {
@@ -67,7 +64,7 @@ enum Local {
     Elsewhere,
 }
 
-impl<D: Directory, A: Accounts> Ldap<D, A> {
+impl<D: Directory, A: Accounts + Passwords> Ldap<D, A> {
     fn local(&self, by: By<'_>) -> Result<Local, String> {
         match by {
             By::Name(user) if self.layout.local_users.iter().any(|name| name == user) => {
@@ -82,6 +79,37 @@ impl<D: Directory, A: Accounts> Ldap<D, A> {
                     }
                 }
                 Ok(Local::Elsewhere)
+            }
+        }
+    }
+
+    /// The directory decides about its own people, Berth about accounts of the machine.
+    fn by_password(&self, shown: &PasswordCredentials) -> Result<Identity, Denial> {
+        let by = By::Name(&shown.user);
+        let local = self.local(by).map_err(Denial::Unavailable)?;
+        if !matches!(local, Local::Elsewhere)
+            && !self.accounts.check(shown.password).map_err(Denial::Unavailable)?
+        {
+            return Err(Denial::Unknown);
+        }
+        match local {
+            Local::Account(account) => {
+                self.site.identity_of(account, &self.accounts).map_err(Denial::Unavailable)
+            }
+            Local::Nobody => Err(Denial::Unknown),
+            Local::Elsewhere => {
+                let person = person(&self.layout, &self.directory, by);
+                // Somebody who is not there is tried all the same: the time must not tell who is.
+                let nobody = format!("cn=nobody,{}", self.layout.users);
+                let dn = match &person {
+                    Ok(person) => &person.dn,
+                    Err(Denial::Unavailable(words)) => return Err(Denial::Unavailable(words.clone())),
+                    Err(Denial::Unknown | Denial::Forbidden(_)) => &nobody,
+                };
+                match (self.directory.bind(dn, shown.password).map_err(directory::denied)?, person) {
+                    (true, Ok(person)) => self.identity(person),
+                    _ => Err(Denial::Unknown),
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ struct Kept {
     entries: Vec<Entry>,
     down: Option<&'static str>,
     asked: usize,
+    tried: Vec<String>,
 }
 
 thread_local! {
@@ -45,6 +46,24 @@ impl Directory for Memory {
             };
             Ok(here.into_iter().filter(fits).cloned().collect())
         })
+    }
+
+    fn bind(&self, dn: &str, password: u64) -> Result<bool, Failure> {
+        KEPT.with_borrow_mut(|kept| {
+            kept.tried.push(dn.to_owned());
+            let there = kept.entries.iter().any(|entry| entry.dn == dn);
+            kept.down
+                .map_or(Ok(there && password == RIGHT), |words| Err(Failure::Unavailable(words.to_owned())))
+        })
+    }
+}
+
+/// The handle that stands for the right password of everybody in the directory, and on the machine.
+const RIGHT: u64 = 7;
+
+impl Passwords for Machine {
+    fn check(&self, password: u64) -> Result<bool, String> {
+        Ok(password == RIGHT)
     }
 }
 
@@ -297,10 +316,23 @@ fn a_place_without_groups_is_no_answer() {
 }
 
 #[test]
-fn passwords_are_not_taken() {
-    let password = PasswordCredentials { user: "alice".into(), password: 1 };
-    let answer = policy(&[]).identify(0, Credentials::Password(password));
-    assert!(matches!(answer, Err(Denial::Forbidden(_))));
+fn the_directory_judges_passwords_of_its_people_and_berth_those_of_accounts() {
+    site();
+    let by_password = |user: &str, password| {
+        let shown = PasswordCredentials { user: user.into(), password };
+        policy(&[("local-users", "root, ci, gone")]).identify(0, Credentials::Password(shown))
+    };
+    assert_eq!(by_password("alice", RIGHT).unwrap().uid, 20001);
+    assert_eq!(by_password("ci", RIGHT).unwrap().uid, 900);
+    for (user, password) in [("alice", 1), ("ALICE", RIGHT), ("ci", 1), ("gone", RIGHT), ("x)(uid=*", RIGHT)]
+    {
+        assert_eq!(by_password(user, password), Err(Denial::Unknown), "{user}");
+    }
+    let tried = KEPT.with_borrow(|kept| kept.tried.clone());
+    let (alice, nobody) = ("uid=alice,ou=people,dc=t", "cn=nobody,ou=people,dc=t");
+    assert_eq!(tried, [alice, alice, nobody, nobody], "whoever is not there is tried, too");
+    KEPT.with_borrow_mut(|kept| kept.down = Some("gone fishing"));
+    assert_eq!(by_password("alice", RIGHT), Err(Denial::Unavailable("gone fishing".into())));
 }
 
 #[test]

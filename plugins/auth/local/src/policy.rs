@@ -4,7 +4,7 @@ use berth_policy_sdk::{
     Auth, Error, Info, InstantMs, Settings, Site,
     auth::{Credentials, Denial, Grant, Identity, JobRequest},
     info,
-    site::{self, Accounts, Host},
+    site::{self, Accounts, Host, Passwords},
 };
 
 /// Knows whom the machine's name service knows.
@@ -14,7 +14,7 @@ pub struct Local<A = Host> {
     accounts: A,
 }
 
-impl<A: Accounts + Default> Auth for Local<A> {
+impl<A: Accounts + Passwords + Default> Auth for Local<A> {
     fn describe() -> Info {
         let mut info = info!("local", "the users and groups of this machine");
         info.settings = site::settings();
@@ -29,10 +29,12 @@ impl<A: Accounts + Default> Auth for Local<A> {
         let account = match credentials {
             Credentials::UnixUser(uid) => self.accounts.by_uid(uid),
             Credentials::KnownUser(user) => self.accounts.by_name(&user),
-            Credentials::Password(_) => {
-                let words = "passwords are not taken here; use a token, or the socket on the machine itself";
-                return Err(Denial::Forbidden(words.to_owned()));
-            }
+            // Whether there is such a user is not even looked at before.
+            Credentials::Password(shown) => match self.accounts.check(shown.password) {
+                Ok(true) => self.accounts.by_name(&shown.user),
+                Ok(false) => return Err(Denial::Unknown),
+                Err(words) => Err(words),
+            },
         };
         let account = account.map_err(Denial::Unavailable)?.ok_or(Denial::Unknown)?;
         self.site.identity_of(account, &self.accounts).map_err(Denial::Unavailable)
@@ -43,7 +45,7 @@ impl<A: Accounts + Default> Auth for Local<A> {
     }
 }
 
-impl<A: Accounts> Local<A> {
+impl<A: Accounts + Passwords> Local<A> {
     /// For a site, with its accounts.
     pub fn new(site: Site, accounts: A) -> Self {
         Self { site, accounts }

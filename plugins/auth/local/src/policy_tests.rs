@@ -52,6 +52,15 @@ impl Accounts for Few {
     }
 }
 
+/// The handle that stands for everybody's password.
+const RIGHT: u64 = 7;
+
+impl Passwords for Few {
+    fn check(&self, password: u64) -> Result<bool, String> {
+        self.up().map(|()| password == RIGHT)
+    }
+}
+
 fn read(pairs: &[(&str, &str)]) -> Result<Local<Few>, Error> {
     let setting = |&(key, value): &(&str, &str)| Setting { key: key.into(), value: value.into() };
     let mut settings = Settings::new(pairs.iter().map(setting).collect());
@@ -122,10 +131,16 @@ fn a_name_service_that_is_down_is_no_answer() {
 }
 
 #[test]
-fn passwords_are_not_taken() {
-    let password = PasswordCredentials { user: "alice".into(), password: 1 };
-    let answer = policy(&[]).identify(0, Credentials::Password(password));
-    assert!(matches!(answer, Err(Denial::Forbidden(_))));
+fn a_right_password_lets_in_whom_the_name_service_knows_and_a_wrong_one_nobody() {
+    let shown =
+        |user: &str, password| Credentials::Password(PasswordCredentials { user: user.into(), password });
+    let mut policy = policy(&[]);
+    assert_eq!(policy.identify(0, shown("alice", RIGHT)).unwrap().uid, 1000);
+    for (user, password) in [("alice", RIGHT + 1), ("root", 0), ("nobody-here", RIGHT), ("nobody-here", 0)] {
+        assert_eq!(policy.identify(0, shown(user, password)), Err(Denial::Unknown), "{user}");
+    }
+    let mut down = Local::new(Site::default(), Few { down: Some("not now".into()) });
+    assert_eq!(down.identify(0, shown("alice", RIGHT)), Err(Denial::Unavailable("not now".into())));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::{
     connection::{Connection, Fault},
     filter::filter,
 };
+use crate::Password;
 
 /// How long it is not tried again after no server has answered. What is asked meanwhile fails at once, so that
 /// those who need no directory do not wait behind those who do.
@@ -73,14 +74,30 @@ impl Drop for Client {
 impl Directory for Client {
     fn search(&self, question: &Question, patience: Duration) -> Result<Vec<Entry>, Failure> {
         let filter = filter(question)?;
+        let (shared, question) = (Arc::clone(&self.shared), question.clone());
+        self.answer(patience, async move { shared.ask(&question, &filter).await })
+    }
+
+    fn bind(&self, dn: &str, password: &Password, patience: Duration) -> Result<bool, Failure> {
+        let (shared, dn, password) = (Arc::clone(&self.shared), dn.to_owned(), password.clone());
+        self.answer(patience, async move { shared.bind(&dn, &password).await })
+    }
+}
+
+impl Client {
+    /// Has something done on the thread that connections live on, and waits for it.
+    fn answer<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        ask: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
         let Some(runtime) = &self.runtime else {
             return Err(Failure::Unavailable("the directory is not asked any more".to_owned()));
         };
         let (answer, answered) = mpsc::sync_channel(1);
-        let (shared, question) = (Arc::clone(&self.shared), question.clone());
         runtime.spawn(async move {
             // Nobody waits any more when the time is up. What was found out about servers is kept all the same.
-            let _ = answer.send(shared.ask(&question, &filter).await);
+            let _ = answer.send(ask.await);
         });
         answered.recv_timeout(patience).unwrap_or_else(|error| {
             let words = match error {
@@ -99,14 +116,42 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, question: &Question, filter: &str) -> Result<Vec<Entry>, Failure> {
-        let (kept, first) = {
-            let state = self.lock();
-            if let Some((_, words)) = state.down.as_ref().filter(|(since, _)| since.elapsed() < PAUSE) {
-                return Err(Failure::Unavailable(words.clone()));
+    /// What to begin with: the connection that is kept, and the number of the server that has answered last.
+    fn begin(&self) -> Result<(Option<Connection>, usize), Failure> {
+        let state = self.lock();
+        match state.down.as_ref().filter(|(since, _)| since.elapsed() < PAUSE) {
+            Some((_, words)) => Err(Failure::Unavailable(words.clone())),
+            None => Ok((state.kept.clone(), state.first)),
+        }
+    }
+
+    /// Over a connection of its own, which is somebody else's afterwards and is not kept.
+    async fn bind(&self, dn: &str, password: &Password) -> Result<bool, Failure> {
+        let (_, first) = self.begin()?;
+        let within = self.settings.answer_within;
+        let mut words = Vec::new();
+        let servers = &self.settings.servers;
+        for server in servers.iter().skip(first).chain(servers.iter().take(first)) {
+            if !self.settings.keeps_secrets(server) {
+                words.push(format!("{server}: no password is sent there without encryption"));
+                continue;
             }
-            (state.kept.clone(), state.first)
-        };
+            let asked = timeout(within, Connection::lets_in(&self.settings, server, dn, password)).await;
+            let late = |_| Fault::Server(format!("it did not answer within {within:?}"));
+            match asked.map_err(late).and_then(|answer| answer) {
+                Ok(is_in) => return Ok(is_in),
+                Err(Fault::Answered(failure)) => return Err(failure),
+                Err(Fault::Server(reason)) => {
+                    tracing::warn!(server = server.as_str(), reason, "LDAP server does not answer");
+                    words.push(format!("{server}: {reason}"));
+                }
+            }
+        }
+        Err(Failure::Unavailable(format!("no LDAP server answers ({})", words.join("; "))))
+    }
+
+    async fn ask(&self, question: &Question, filter: &str) -> Result<Vec<Entry>, Failure> {
+        let (kept, first) = self.begin()?;
         if let Some(kept) = kept {
             let within = self.settings.answer_within;
             match kept.search(&self.settings, question, filter, within).await {

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, SearchEntry, SearchOptions, SearchStream};
+use rustls::ClientConfig;
 use tokio::{task::AbortHandle, time::timeout};
 
 use super::{Entry, Failure, Question, Scope, Settings, settings::Secrets};
+use crate::Password;
 
 /// What a server said that one cannot go on with.
 #[derive(Debug)]
@@ -38,19 +40,66 @@ mod code {
     pub(super) const SIZE_LIMIT: u32 = 4;
     pub(super) const REFERRAL: u32 = 10;
     pub(super) const ADMIN_LIMIT: u32 = 11;
+    pub(super) const CONSTRAINT: u32 = 19;
     pub(super) const NO_SUCH_OBJECT: u32 = 32;
+    pub(super) const INVALID_DN: u32 = 34;
+    pub(super) const INAPPROPRIATE_AUTHENTICATION: u32 = 48;
+    pub(super) const INVALID_CREDENTIALS: u32 = 49;
+    pub(super) const NO_RIGHTS: u32 = 50;
     pub(super) const BUSY: u32 = 51;
     pub(super) const UNAVAILABLE: u32 = 52;
+    pub(super) const UNWILLING: u32 = 53;
     pub(super) const OTHER: u32 = 80;
 }
 
 impl Connection {
     /// Connects, encrypts where that is wanted, and presents itself.
     pub(super) async fn open(settings: &Settings, server: &str) -> Result<Self, Fault> {
-        let own = settings.clone();
-        let read = tokio::task::spawn_blocking(move || own.read()).await;
-        let read = read.map_err(|gone| Fault::Server(gone.to_string()))?;
-        let Secrets { password, tls } = read.map_err(|error| Fault::Server(chain(&error)))?;
+        let Secrets { password, tls } = secrets(settings).await?;
+        let mut this = Self::dial(settings, server, tls).await?;
+        if let (Some(login), Some(password)) = (&settings.login, password) {
+            let bound = this.ldap.simple_bind(&login.dn, &password).await.map_err(fault)?;
+            if bound.rc != 0 {
+                let words = format!("it does not let {} in: {}", login.dn, said(&bound));
+                return Err(Fault::Server(words));
+            }
+        }
+        Ok(this)
+    }
+
+    /// Whether a server lets an entry in with a password, over a connection that ends with the answer.
+    pub(super) async fn lets_in(
+        settings: &Settings,
+        server: &str,
+        dn: &str,
+        password: &Password,
+    ) -> Result<bool, Fault> {
+        let Secrets { tls, .. } = secrets(settings).await?;
+        let mut this = Self::dial(settings, server, tls).await?;
+        let bound = this.ldap.simple_bind(dn, password.reveal()).await.map_err(fault)?;
+        match bound.rc {
+            0 => Ok(true),
+            code::NO_SUCH_OBJECT
+            | code::INVALID_DN
+            | code::INAPPROPRIATE_AUTHENTICATION
+            | code::INVALID_CREDENTIALS
+            | code::NO_RIGHTS => Ok(false),
+            // Locked, or to be changed first: the server's words are for the log, since they tell who exists.
+            code::CONSTRAINT | code::UNWILLING => {
+                tracing::info!(server, reason = said(&bound), "LDAP server does not let somebody in");
+                Ok(false)
+            }
+            code::BUSY | code::UNAVAILABLE | code::OTHER => {
+                Err(Fault::Server(format!("it could not answer: {}", said(&bound))))
+            }
+            _ => {
+                let words = format!("the directory does not check passwords like this: {}", said(&bound));
+                Err(Fault::Answered(Failure::Refused(words)))
+            }
+        }
+    }
+
+    async fn dial(settings: &Settings, server: &str, tls: Option<Arc<ClientConfig>>) -> Result<Self, Fault> {
         let start_tls = settings.tls.as_ref().is_some_and(|tls| tls.start_tls);
         let mut how = LdapConnSettings::new().set_starttls(start_tls);
         if let Some(tls) = tls {
@@ -61,15 +110,7 @@ impl Connection {
             // Whoever asks next finds it closed, and says why then.
             let _ = connection.drive().await;
         });
-        let mut this = Self { ldap, driver: Arc::new(Driver(driver.abort_handle())) };
-        if let (Some(login), Some(password)) = (&settings.login, password) {
-            let bound = this.ldap.simple_bind(&login.dn, &password).await.map_err(fault)?;
-            if bound.rc != 0 {
-                let words = format!("it does not let {} in: {}", login.dn, said(&bound));
-                return Err(Fault::Server(words));
-            }
-        }
-        Ok(this)
+        Ok(Self { ldap, driver: Arc::new(Driver(driver.abort_handle())) })
     }
 
     /// Whether two are the same.
@@ -133,6 +174,12 @@ impl Connection {
             }
         }
     }
+}
+
+async fn secrets(settings: &Settings) -> Result<Secrets, Fault> {
+    let own = settings.clone();
+    let read = tokio::task::spawn_blocking(move || own.read()).await;
+    read.map_err(|gone| Fault::Server(gone.to_string()))?.map_err(|error| Fault::Server(chain(&error)))
 }
 
 type Stream<'a> = SearchStream<'a, String, Vec<String>>;

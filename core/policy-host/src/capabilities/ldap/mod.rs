@@ -14,7 +14,7 @@ pub use self::{
     client::Client,
     settings::{Login, Settings, Tls, Unusable},
 };
-use crate::{bindings::v0_1_0::ldap as wit, instance::Guest};
+use crate::{Password, bindings::v0_1_0::ldap as wit, instance::Guest};
 
 /// How far below a place is looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,12 @@ pub trait Directory: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be said which they are.
     fn search(&self, question: &Question, patience: Duration) -> Result<Vec<Entry>, Failure>;
+
+    /// Whether an entry is let in with a password. One that does not exist is not.
+    ///
+    /// # Errors
+    /// When it cannot be said.
+    fn bind(&self, dn: &str, password: &Password, patience: Duration) -> Result<bool, Failure>;
 }
 
 impl From<wit::Scope> for Scope {
@@ -136,5 +142,23 @@ impl wit::Host for Guest {
         });
         let found: Result<Vec<Entry>, Failure> = found?;
         Ok(found.map(|entries| entries.into_iter().map(Into::into).collect()).map_err(Into::into))
+    }
+
+    fn bind(&mut self, dn: String, password: u64) -> wasmtime::Result<Result<bool, wit::Failure>> {
+        let Some((_, password)) = self.presented.attempt(password) else { return Ok(Ok(false)) };
+        // By RFC 4513 either of them empty means to come as nobody, which servers let everybody do.
+        if dn.is_empty() || password.reveal().is_empty() {
+            return Ok(Ok(false));
+        }
+        let bound = self.waiting(|guest, patience| {
+            let not_granted = || Failure::Refused("ldap is not granted".to_owned());
+            let directory = guest.grants.ldap.as_ref().map(Arc::clone).ok_or_else(not_granted)?;
+            directory.bind(&dn, &password, patience)
+        });
+        let bound: Result<bool, Failure> = bound?;
+        if bound == Ok(true) {
+            self.presented.note_right();
+        }
+        Ok(bound.map_err(Into::into))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -144,6 +145,17 @@ impl Settings {
         self.read().map(drop)
     }
 
+    /// Whether what is said to a server is heard by nobody else.
+    pub(super) fn keeps_secrets(&self, server: &str) -> bool {
+        let Some(host) = server.strip_prefix("ldap://") else { return true };
+        let name =
+            if host.ends_with(']') { host } else { host.rsplit_once(':').map_or(host, |(name, _)| name) };
+        let name = name.trim_matches(['[', ']']);
+        let this_machine =
+            name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        this_machine || self.tls.as_ref().is_some_and(|tls| tls.start_tls)
+    }
+
     pub(super) fn read(&self) -> Result<Secrets, Unusable> {
         Ok(Secrets {
             password: self.login.as_ref().map(Login::password).transpose()?,
@@ -218,6 +230,24 @@ mod tests {
         }
         let refused = Settings::new(vec!["ldaps://a".to_owned()]).check().unwrap_err();
         assert!(matches!(refused, Unusable::NoAuthority { .. }), "{refused}");
+    }
+
+    #[test]
+    fn passwords_are_sent_only_where_nobody_listens() {
+        let mut settings = Settings::new(vec![]);
+        for (server, keeps) in [
+            ("ldaps://a", true),
+            ("ldap://localhost:389", true),
+            ("ldap://127.0.0.1", true),
+            ("ldap://[::1]:389", true),
+            ("ldap://a", false),
+            ("ldap://127.example.org:389", false),
+            ("ldap://localhost.example.org", false),
+        ] {
+            assert_eq!(settings.keeps_secrets(server), keeps, "{server}");
+        }
+        settings.tls = Some(Tls { ca: PathBuf::new(), start_tls: true });
+        assert!(settings.keeps_secrets("ldap://a"));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use berth_model::{
     UtcMs,
 };
 use berth_store::{
-    Batch, Extra, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice, Store, StoreError, StoredToken,
-    TaskQuery, TokenScope,
+    Batch, Extra, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice, PasswordChange, Store,
+    StoreError, StoredToken, TaskQuery, TokenScope,
 };
 
 use super::{
@@ -228,6 +228,7 @@ pub async fn tokens_are_kept_used_and_revoked<K: Kit>() {
         label: "laptop".into(),
         created: UtcMs(5),
         expires: Some(UtcMs(100)),
+        idle_ms: None,
     };
     let first = store.add_token(new("aa", "alice")).await.unwrap();
     let second = store.add_token(new("bb", "bob")).await.unwrap();
@@ -250,6 +251,7 @@ pub async fn tokens_are_kept_used_and_revoked<K: Kit>() {
         expires: Some(UtcMs(100)),
         last_used: Some(UtcMs(50)),
         revoked: None,
+        idle_ms: None,
     };
     assert_eq!(store.token("aa").await.unwrap(), Some(expected.clone()));
     assert_eq!(store.token("cc").await.unwrap(), None);
@@ -261,6 +263,68 @@ pub async fn tokens_are_kept_used_and_revoked<K: Kit>() {
     assert_eq!(all.iter().map(|token| token.id).collect::<Vec<_>>(), [first, second]);
     assert_eq!(all.iter().map(|token| token.works_at(UtcMs(70))).collect::<Vec<_>>(), [false, true]);
     assert!(!all[1].works_at(UtcMs(100)), "it has run out");
+}
+
+pub async fn a_session_ends_when_nobody_uses_it_and_when_it_has_lasted_long_enough<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let new = NewToken {
+        hash: "aa".into(),
+        user: "alice".into(),
+        scope: TokenScope::Admin,
+        label: String::new(),
+        created: UtcMs(100),
+        expires: Some(UtcMs(1000)),
+        idle_ms: Some(50),
+    };
+    let id = store.add_token(new).await.unwrap();
+    let kept = store.token("aa").await.unwrap().unwrap();
+    assert!(kept.is_session() && kept.works_at(UtcMs(149)) && !kept.works_at(UtcMs(150)));
+    assert_eq!(kept.ends(), Some(UtcMs(150)));
+    for (at, ends) in [(140, 190), (980, 1000)] {
+        let batch = Batch { extras: vec![Extra::TokenUsed { id, at: UtcMs(at) }], ..Batch::default() };
+        store.commit(Arc::new(batch)).await.unwrap();
+        let kept = store.token("aa").await.unwrap().unwrap();
+        assert_eq!(kept.ends(), Some(UtcMs(ends)), "used at {at}");
+    }
+}
+
+pub async fn a_changed_password_ends_the_sessions_of_its_user_and_nothing_else<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open();
+    let mut ids = Vec::new();
+    for (hash, user, idle_ms) in
+        [("s1", "alice", Some(50)), ("s2", "alice", Some(50)), ("t", "alice", None), ("b", "bob", Some(50))]
+    {
+        let (hash, user, label) = (hash.to_owned(), user.to_owned(), String::new());
+        let (scope, created, expires) = (TokenScope::Submit, UtcMs(1), None);
+        ids.push(
+            store.add_token(NewToken { hash, user, scope, label, created, expires, idle_ms }).await.unwrap(),
+        );
+    }
+    let change = |user: &str, hash: Option<&str>, at, spare| PasswordChange {
+        user: user.into(),
+        hash: hash.map(str::to_owned),
+        at: UtcMs(at),
+        spare,
+    };
+    assert_eq!(store.password("alice").await.unwrap(), None);
+    assert!(!store.change_password(change("carol", None, 2, None)).await.unwrap(), "there was none");
+    assert!(store.change_password(change("alice", Some("$one"), 3, Some(ids[0]))).await.unwrap());
+    drop(store);
+    let store = kit.open();
+    let revoked = async || {
+        let all = store.tokens(None).await.unwrap();
+        all.into_iter().map(|token| token.revoked.map(|at| at.0)).collect::<Vec<_>>()
+    };
+    assert_eq!(revoked().await, [None, Some(3), None, None]);
+    assert_eq!(store.password("alice").await.unwrap().as_deref(), Some("$one"));
+    assert!(store.change_password(change("alice", Some("$two"), 4, None)).await.unwrap());
+    assert_eq!(revoked().await, [Some(4), Some(3), None, None]);
+    assert_eq!(store.passwords().await.unwrap(), [("alice".to_owned(), UtcMs(4))]);
+    assert!(store.change_password(change("alice", None, 5, None)).await.unwrap());
+    assert_eq!(store.password("alice").await.unwrap(), None);
+    assert_eq!(store.passwords().await.unwrap(), []);
 }
 
 pub async fn a_policy_keeps_what_it_may_and_sees_only_its_own<K: Kit>() {
