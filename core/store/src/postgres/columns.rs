@@ -10,7 +10,7 @@ pub(super) use crate::columns::{Detail, key, signed, task_id};
 use crate::columns::{plain_state, position};
 
 /// The moving columns, in the order in which [`moving`] reads them.
-pub(super) const MOVING: [&str; 15] = [
+pub(super) const MOVING: [&str; 16] = [
     "state",
     "detail",
     "attempt",
@@ -25,11 +25,12 @@ pub(super) const MOVING: [&str; 15] = [
     "cpu_micros",
     "memory_peak",
     "note",
+    "granted",
     "ended",
 ];
 
 /// The columns that tasks have of their array, in the order in which [`job`] reads them.
-pub(super) const SHARED: [&str; 14] = [
+pub(super) const SHARED: [&str; 15] = [
     "owner",
     "project",
     "name",
@@ -44,6 +45,7 @@ pub(super) const SHARED: [&str; 14] = [
     "array_range",
     "node_retries",
     "wants_network",
+    "named",
 ];
 
 /// Which jobs a query is about, and with them where the columns of arrays come from.
@@ -199,6 +201,7 @@ fn moving(columns: &mut Columns<'_>) -> Result<Moving, Fault> {
         cpu_micros: columns.maybe_unsigned()?,
         memory_peak_bytes: columns.maybe_unsigned()?,
         note: columns.maybe_text()?,
+        granted: columns.json()?,
         ended: columns.maybe_instant()?,
     })
 }
@@ -224,6 +227,7 @@ pub(super) fn job(row: &Row) -> Result<LiveJob, Fault> {
         array: columns.range()?,
         retry_on_node_failure: columns.short()?,
         wants_network: columns.get()?,
+        named: columns.json()?,
         begin: columns.maybe_instant()?,
         dependencies: Vec::new(),
         moving,

@@ -37,6 +37,7 @@ pub(super) struct Moved<'a> {
     cpu_micros: Vec<Option<i64>>,
     memory_peak: Vec<Option<i64>>,
     note: Vec<Option<Text<'a>>>,
+    granted: Vec<Option<String>>,
     ended: Vec<Option<i64>>,
 }
 
@@ -58,6 +59,7 @@ impl<'a> Moved<'a> {
         self.cpu_micros.push(now.cpu_micros.map(signed));
         self.memory_peak.push(now.memory_peak_bytes.map(signed));
         self.note.push(now.note.as_deref().map(kept));
+        self.granted.push(json_unless(&now.granted, now.granted.is_empty())?);
         self.ended.push(kind.is_end().then(|| signed(now.ended.unwrap_or_default().0)));
         Ok(())
     }
@@ -79,6 +81,7 @@ impl<'a> Moved<'a> {
             &self.cpu_micros,
             &self.memory_peak,
             &self.note,
+            &self.granted,
             &self.ended,
         ]
     }
@@ -104,6 +107,7 @@ pub(super) struct Added<'a> {
     dependencies: Vec<Option<String>>,
     node_retries: Vec<i64>,
     wants_network: Vec<bool>,
+    named: Vec<Option<String>>,
 }
 
 impl<'a> Added<'a> {
@@ -125,12 +129,13 @@ impl<'a> Added<'a> {
         self.dependencies.push(json_unless(&job.dependencies, job.dependencies.is_empty())?);
         self.node_retries.push(i64::from(job.retry_on_node_failure));
         self.wants_network.push(job.wants_network);
+        self.named.push(json_unless(&job.named, job.named.is_empty())?);
         Ok(())
     }
 
     pub(super) fn given(&self) -> Given<'_> {
         let mut given = self.moved.given();
-        let own: [&(dyn ToSql + Sync); 16] = [
+        let own: [&(dyn ToSql + Sync); 17] = [
             &self.owner,
             &self.project,
             &self.name,
@@ -147,6 +152,7 @@ impl<'a> Added<'a> {
             &self.dependencies,
             &self.node_retries,
             &self.wants_network,
+            &self.named,
         ];
         given.extend(own);
         given

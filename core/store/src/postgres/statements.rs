@@ -8,7 +8,7 @@ use super::fault::Fault;
 type Column = (&'static str, &'static str);
 
 /// What moves, after the job's number.
-pub(super) const MOVED: [Column; 16] = [
+pub(super) const MOVED: [Column; 17] = [
     ("id", "bigint"),
     ("state", "smallint"),
     ("detail", "text"),
@@ -24,11 +24,12 @@ pub(super) const MOVED: [Column; 16] = [
     ("cpu_micros", "bigint"),
     ("memory_peak", "bigint"),
     ("note", "text"),
+    ("granted", "text"),
     ("ended", "bigint"),
 ];
 
 /// What only a submission sets.
-pub(super) const OWN: [Column; 16] = [
+pub(super) const OWN: [Column; 17] = [
     ("owner", "text"),
     ("project", "text"),
     ("name", "text"),
@@ -45,6 +46,7 @@ pub(super) const OWN: [Column; 16] = [
     ("dependencies", "text"),
     ("node_retries", "bigint"),
     ("wants_network", "boolean"),
+    ("named", "text"),
 ];
 
 /// What a change to a waiting job sets.
