@@ -10,6 +10,7 @@
 #![allow(clippy::panic, reason = "a test that cannot have its server fails")]
 #![deny(missing_docs)]
 
+mod cell;
 mod directory;
 mod door;
 mod engine;
@@ -20,6 +21,7 @@ mod registry;
 mod script;
 
 pub use crate::{
+    cell::{Cell, cell},
     directory::{Directory, directory},
     engine::{Engine, OwnEngine, Wish, docker_engine, own_engine, swarm, swarm_of_two},
     godocker::godocker_commands,
