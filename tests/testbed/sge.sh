@@ -73,7 +73,7 @@ in_cell() {
     local dir=$1 master exec
     shift
     read -r master exec <"$dir/ports"
-    env SGE_ROOT="$dir/root" SGE_CELL=test SGE_QMASTER_PORT="$master" SGE_EXECD_PORT="$exec" \
+    env SGE_ROOT="$dir/top" SGE_CELL=test SGE_QMASTER_PORT="$master" SGE_EXECD_PORT="$exec" \
         timeout -k 1 "${patience:-20}" "$@" 9>&-
 }
 
@@ -85,10 +85,10 @@ as_admin() {
 
 # make_cell DIR: the files of a cell that has never run.
 make_cell() {
-    local dir=$1 common=$1/root/test/common
+    local dir=$1 common=$1/top/test/common
     mkdir -p "$common" "$dir/spool/qmaster/job_scripts" "$dir/spool/execd" "$dir/spool/db"
     local part
-    for part in util bin lib utilbin; do ln -sfn "/var/lib/gridengine/$part" "$dir/root/$part"; done
+    for part in util bin lib utilbin; do ln -sfn "/var/lib/gridengine/$part" "$dir/top/$part"; done
     # Names are compared at every connection. All of this machine's are one, whatever /etc/hosts says.
     printf 'localhost %s\n' "$host" >"$common/host_aliases"
     echo localhost >"$common/act_qmaster"
@@ -103,7 +103,7 @@ make_cell() {
         -e 's@^reporting_params .*@reporting_params accounting=true reporting=false flush_time=00:00:01 accounting_flush_time=00:00:00 joblog=false sharelog=00:00:00@' \
         -e 's@^execd_params .*@execd_params ENABLE_ADDGRP_KILL=true@' \
         /usr/share/gridengine/default-configuration >"$dir/configuration"
-    chown -R sgeadmin:sgeadmin "$dir/root" "$dir/spool"
+    chown -R sgeadmin:sgeadmin "$dir/top" "$dir/spool"
     as_admin "$dir" $binaries/spoolinit berkeleydb libspoolb "$dir/spool/db" init
     as_admin "$dir" $binaries/spooldefaults configuration "$dir/configuration"
     as_admin "$dir" $binaries/spooldefaults complexes /usr/share/gridengine/util/resources/centry
@@ -160,7 +160,7 @@ start() { # DIR NAME PROGRAM
     local master exec
     read -r master exec <"$1/ports"
     # SGE_ND: it stays what was started, and does not go into the background.
-    SGE_ND=true SGE_ROOT=$1/root SGE_CELL=test SGE_QMASTER_PORT=$master SGE_EXECD_PORT=$exec LD_PRELOAD=$1/loopback.so \
+    SGE_ND=true SGE_ROOT=$1/top SGE_CELL=test SGE_QMASTER_PORT=$master SGE_EXECD_PORT=$exec LD_PRELOAD=$1/loopback.so \
         setsid nohup "$3" >/dev/null 2>>"$1/$2.log" </dev/null 9>&- &
     remember "$1/$2.pid" $!
 }
@@ -184,7 +184,7 @@ up() {
     [ -z "$owner" ] || remember "$dir/owner" "$owner"
     (one_at_a_time ports && ports "$dir")
     [ -e "$dir/made" ] || {
-        rm -rf "$dir/root" "$dir/spool"
+        rm -rf "$dir/top" "$dir/spool"
         make_cell "$dir" >"$dir/make.log" 2>&1 || { tail -3 "$dir/make.log" >&2; die "the cell cannot be made"; }
         shim "$dir"
         touch "$dir/made"
@@ -207,7 +207,7 @@ up() {
     usable() { in_cell "$dir" $binaries/qstat -f | awk '/^all\.q@/ && NF == 5 { ok = 1 } END { exit !ok }'; }
     until_true 60 usable || { in_cell "$dir" $binaries/qstat -f >&2; die "all.q does not become usable"; }
     read -r master exec <"$dir/ports"
-    printf '%s\n' "SGE_ROOT=$dir/root" SGE_CELL=test "SGE_QMASTER_PORT=$master" "SGE_EXECD_PORT=$exec" \
+    printf '%s\n' "SGE_ROOT=$dir/top" SGE_CELL=test "SGE_QMASTER_PORT=$master" "SGE_EXECD_PORT=$exec" \
         "BINARIES=$binaries" "MASTER=$(recall "$dir/qmaster.pid")"
 }
 
@@ -225,7 +225,7 @@ down() {
     for process in "$dir"/spool/execd/*/active_jobs/*/pid "$dir"/spool/execd/*/active_jobs/*/job_pid; do
         [ -s "$process" ] || continue
         process=$(cat "$process")
-        ! grep -qzsx "SGE_ROOT=$dir/root" "/proc/$process/environ" || kill -KILL "$process" 2>/dev/null || true
+        ! grep -qzsx "SGE_ROOT=$dir/top" "/proc/$process/environ" || kill -KILL "$process" 2>/dev/null || true
     done
     rm -rf "${dir:?}"
 }

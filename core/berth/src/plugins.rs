@@ -4,6 +4,7 @@ mod docker;
 mod endpoint;
 mod images;
 mod library;
+mod sge;
 mod swarm;
 
 use std::sync::Arc;
@@ -30,7 +31,14 @@ pub fn known() -> KnownPlugins {
         Kind::new(&shipped::names(kind), &capabilities)
     };
     KnownPlugins {
-        executors: vec![local_keys(), docker::keys(), swarm::keys(), fake_keys(), library::keys()],
+        executors: vec![
+            local_keys(),
+            docker::keys(),
+            swarm::keys(),
+            sge::keys(),
+            fake_keys(),
+            library::keys(),
+        ],
         scheduler: policies(PolicyKind::Scheduler),
         auth: policies(PolicyKind::Auth),
         watcher: policies(PolicyKind::Watcher),
@@ -116,6 +124,7 @@ pub async fn executor(config: &Config, executor: &ExecutorConfig) -> anyhow::Res
         }
         "docker" => docker::executor(config, executor).await,
         "swarm" => swarm::executor(config, executor),
+        "sge" => sge::executor(config, executor),
         "library" => library::executor(config, executor).await,
         "fake" => {
             let fake = FakeExecutor::new(fake(executor)?);
