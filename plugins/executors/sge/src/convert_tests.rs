@@ -56,6 +56,7 @@ fn launch(job: u64, change: impl FnOnce(&mut LaunchSpec)) -> Launch {
         node: Some("all.q".into()),
         directory: format!("/jobs/{job}"),
         array_directory: None,
+        granted: Vec::new(),
         stdout: format!("/jobs/{job}/stdout"),
         stderr: format!("/jobs/{job}/stderr"),
         spec: Arc::new(spec),

@@ -72,6 +72,7 @@ impl Queue {
             },
             labels: [("queue".to_owned(), name.to_owned())].into(),
             state,
+            named: BTreeMap::new(),
         }
     }
 }

@@ -73,6 +73,7 @@ impl Scene {
             stdout: text(&directory.join("stdout")),
             stderr: text(&directory.join("stderr")),
             directory: text(&directory),
+            granted: Vec::new(),
             array_directory: task.map(|_| text(&base)),
             spec: Arc::clone(spec),
         }
