@@ -46,8 +46,8 @@ use self::{
 };
 use crate::{
     Committed, EachRow, JobDetail, JobRow, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice,
-    SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, Unmeasured, UsageBy,
-    UsageRow,
+    PasswordChange, SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, Unmeasured,
+    UsageBy, UsageRow,
 };
 
 /// No period that quotas hold for is longer.
@@ -372,6 +372,18 @@ impl Store for PostgresStore {
 
     async fn revoke_token(&self, id: u64, at: UtcMs) -> Result<bool, StoreError> {
         Ok(self.small(Small::RevokeToken { id, at: at.0 }).await? == Wrote::Whether(true))
+    }
+
+    async fn password(&self, user: &str) -> Result<Option<String>, StoreError> {
+        self.database.read(async { small::password(&self.reader().await?, user).await }).await
+    }
+
+    async fn passwords(&self) -> Result<Vec<(String, UtcMs)>, StoreError> {
+        self.database.read(async { small::passwords(&self.reader().await?).await }).await
+    }
+
+    async fn change_password(&self, change: PasswordChange) -> Result<bool, StoreError> {
+        Ok(self.small(Small::ChangePassword(change)).await? == Wrote::Whether(true))
     }
 
     async fn policy_state(&self, policy: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -13,7 +13,7 @@ use super::{
     statements::Statements,
     text::kept,
 };
-use crate::{NewToken, NoticeFate, OwedNotice, StoreError, columns::signed};
+use crate::{NewToken, NoticeFate, OwedNotice, PasswordChange, StoreError, columns::signed};
 
 /// Something small that is written by itself.
 #[derive(Clone)]
@@ -22,6 +22,7 @@ pub(super) enum Small {
     RevokeToken { id: u64, at: u64 },
     SetState { policy: String, key: String, value: Vec<u8>, most_bytes: u64 },
     DropState { policy: String, key: String },
+    ChangePassword(PasswordChange),
     OweNotices { seen: u64, notices: Vec<OwedNotice> },
     SettleNotice { id: String, fate: NoticeFate },
     ChooseNotices { owner: String, choice: Option<NoticeChoice> },
@@ -196,6 +197,7 @@ impl Session {
                 let sql = "DELETE FROM policy_state WHERE policy = $1 AND key = $2";
                 Wrote::Whether(self.client.execute(sql, &[&kept(policy), &kept(key)]).await? > 0)
             }
+            Small::ChangePassword(change) => self.change_password(change).await?,
             Small::OweNotices { seen, notices } => {
                 notices::owe(&self.client, *seen, notices).await?;
                 Wrote::Whether(true)
@@ -213,8 +215,8 @@ impl Session {
     }
 
     async fn add_token(&self, token: &NewToken) -> Result<Wrote, Fault> {
-        let sql = "INSERT INTO tokens (hash, \"user\", scope, label, created, expires) \
-                   VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
+        let sql = "INSERT INTO tokens (hash, \"user\", scope, label, created, expires, idle_ms) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id";
         let row = self
             .client
             .query_one(
@@ -226,10 +228,28 @@ impl Session {
                     &kept(&token.label),
                     &signed(token.created.0),
                     &token.expires.map(|expires| signed(expires.0)),
+                    &token.idle_ms.map(signed),
                 ],
             )
             .await?;
         Ok(Wrote::Number(Columns::of(&row).unsigned()?))
+    }
+
+    /// With it, the sessions of its user end, but for one.
+    async fn change_password(&self, change: &PasswordChange) -> Result<Wrote, Fault> {
+        let PasswordChange { user, hash, at, spare } = change;
+        let changed = match hash {
+            Some(hash) => {
+                let sql = "INSERT INTO passwords (\"user\", hash, changed) VALUES ($1, $2, $3) \
+                           ON CONFLICT (\"user\") DO UPDATE SET hash = excluded.hash, changed = excluded.changed";
+                self.client.execute(sql, &[&kept(user), &kept(hash), &signed(at.0)]).await?
+            }
+            None => self.client.execute("DELETE FROM passwords WHERE \"user\" = $1", &[&kept(user)]).await?,
+        };
+        let sql = "UPDATE tokens SET revoked = $2 WHERE \"user\" = $1 AND idle_ms IS NOT NULL \
+                   AND revoked IS NULL AND id IS DISTINCT FROM $3::bigint";
+        self.client.execute(sql, &[&kept(user), &signed(at.0), &spare.map(signed)]).await?;
+        Ok(Wrote::Whether(changed > 0))
     }
 
     async fn set_state(

@@ -1,5 +1,6 @@
-//! Reads of tokens and of what policies keep.
+//! Reads of tokens, of passwords and of what policies keep.
 
+use berth_model::UtcMs;
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{StoredToken, TokenScope};
 
-const TOKEN: &str = "id, \"user\", scope, label, created, expires, last_used, revoked";
+const TOKEN: &str = "id, \"user\", scope, label, created, expires, last_used, revoked, idle_ms";
 
 pub(super) async fn token(client: &impl GenericClient, hash: &str) -> Result<Option<StoredToken>, Fault> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE hash = $1");
@@ -37,12 +38,27 @@ fn stored_token(row: &Row) -> Result<StoredToken, Fault> {
         expires: columns.maybe_instant()?,
         last_used: columns.maybe_instant()?,
         revoked: columns.maybe_instant()?,
+        idle_ms: columns.maybe_unsigned()?,
     })
 }
 
 fn scope(number: i16) -> Result<TokenScope, Fault> {
     let scope = u8::try_from(number).ok().and_then(TokenScope::from_number);
     scope.ok_or_else(|| Fault::Unreadable(format!("there is no scope {number}")))
+}
+
+pub(super) async fn password(client: &impl GenericClient, user: &str) -> Result<Option<String>, Fault> {
+    let found = row(client, "SELECT hash FROM passwords WHERE \"user\" = $1", &[&kept(user)]).await?;
+    found.map(|row| Columns::of(&row).text()).transpose()
+}
+
+pub(super) async fn passwords(client: &impl GenericClient) -> Result<Vec<(String, UtcMs)>, Fault> {
+    let found = rows(client, "SELECT \"user\", changed FROM passwords ORDER BY \"user\"", &[]).await?;
+    let one = |row: &Row| {
+        let mut columns = Columns::of(row);
+        Ok((columns.text()?, columns.instant()?))
+    };
+    found.iter().map(one).collect()
 }
 
 pub(super) async fn policy_state(

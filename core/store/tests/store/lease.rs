@@ -52,6 +52,7 @@ fn token(hash: &str) -> NewToken {
         label: String::new(),
         created: berth_model::UtcMs(1),
         expires: None,
+        idle_ms: None,
     }
 }
 

@@ -53,6 +53,8 @@ crate::claims!(#[ignore = "needs root, to start PostgreSQL"] Postgres:
     the_directories_of_what_was_archived_are_gone_whatever_was_noted,
     what_is_owed_is_kept_until_it_is_settled_and_taken_in_its_order,
     what_people_want_to_be_told_is_kept,
+    a_session_ends_when_nobody_uses_it_and_when_it_has_lasted_long_enough,
+    a_changed_password_ends_the_sessions_of_its_user_and_nothing_else,
 );
 
 #[test]

@@ -267,7 +267,7 @@ pub async fn tokens_are_kept_used_and_revoked<K: Kit>() {
 
 pub async fn a_session_ends_when_nobody_uses_it_and_when_it_has_lasted_long_enough<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let new = NewToken {
         hash: "aa".into(),
         user: "alice".into(),
@@ -291,7 +291,7 @@ pub async fn a_session_ends_when_nobody_uses_it_and_when_it_has_lasted_long_enou
 
 pub async fn a_changed_password_ends_the_sessions_of_its_user_and_nothing_else<K: Kit>() {
     let kit = K::fresh();
-    let store = kit.open();
+    let store = kit.open().await;
     let mut ids = Vec::new();
     for (hash, user, idle_ms) in
         [("s1", "alice", Some(50)), ("s2", "alice", Some(50)), ("t", "alice", None), ("b", "bob", Some(50))]
@@ -312,7 +312,7 @@ pub async fn a_changed_password_ends_the_sessions_of_its_user_and_nothing_else<K
     assert!(!store.change_password(change("carol", None, 2, None)).await.unwrap(), "there was none");
     assert!(store.change_password(change("alice", Some("$one"), 3, Some(ids[0]))).await.unwrap());
     drop(store);
-    let store = kit.open();
+    let store = kit.open().await;
     let revoked = async || {
         let all = store.tokens(None).await.unwrap();
         all.into_iter().map(|token| token.revoked.map(|at| at.0)).collect::<Vec<_>>()
