@@ -365,6 +365,11 @@ impl Engine {
             return Err(Refusal::State { job, state, why: "its array is being killed; rerun it after that" });
         }
         if let Some(submission) = altered {
+            if self.has_live_tasks(id) {
+                let (job, state) = (id, stored.moving.state.kind());
+                let why = "a task of it runs again as it was; change the array when that is over";
+                return Err(Refusal::State { job, state, why });
+            }
             self.alter_stored(&mut stored, submission)?;
         }
         self.lost.remove(&id);
@@ -372,6 +377,11 @@ impl Engine {
         self.record(id, EventKind::Requeued { reason: format!("{by} asked for a rerun") });
         self.save(id);
         Ok(Answer::Done)
+    }
+
+    /// Whether a task of an array that is over has been asked to run again.
+    fn has_live_tasks(&self, id: JobId) -> bool {
+        self.jobs.values().any(|job| matches!(job.kind, Kind::Task { array, .. } if array == id))
     }
 
     pub(crate) fn refusal(&self, job: JobId, why: &'static str) -> Refusal {

@@ -139,6 +139,20 @@ fn an_ended_job_runs_again_with_more_than_it_had() {
 }
 
 #[test]
+fn an_array_of_which_a_task_runs_again_is_not_changed_beneath_it() {
+    let mut site = Site::with_nodes(&[1]);
+    let ended = site.submit(array("5-6"));
+    site.run_dry(1);
+    site.rerun(JobId(ended.0 + 2)).unwrap();
+    assert!(site.rerun_with(ended, |spec| spec.project = "rna".into()).is_err());
+    site.run_dry(0);
+    assert_eq!(site.engine.standing(AccountKind::Project, "rna").used.jobs, 0);
+    site.rerun_with(ended, |spec| spec.project = "rna".into()).unwrap();
+    site.run_dry(0);
+    assert_eq!(site.engine.standing(AccountKind::Project, "rna").used.jobs, 2);
+}
+
+#[test]
 fn a_job_that_has_not_ended_is_not_changed_by_asking_for_another_run() {
     let mut site = Site::with_nodes(&[4]);
     let runs = site.submit(job());
