@@ -24,6 +24,6 @@ pub use crate::{
     error::{CallError, RegistryError},
     event::{HostEvent, Reach},
     foreign::{ForeignExecutor, LibraryError},
-    registry::{Limits, Registry},
+    registry::{Limits, MayAct, Registry},
     supervised::Supervised,
 };

@@ -49,8 +49,12 @@ impl Default for Limits {
     }
 }
 
+/// Whether anything may be done at all now. Asked right before each call that changes something.
+pub type MayAct = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// All executors of this Berth.
 pub struct Registry {
+    may_act: MayAct,
     executors: BTreeMap<Arc<str>, Supervised>,
     events: mpsc::Sender<HostEvent>,
 }
@@ -61,7 +65,14 @@ impl Registry {
     #[must_use]
     pub fn new(waiting_events: usize) -> (Self, mpsc::Receiver<HostEvent>) {
         let (events, receiver) = mpsc::channel(waiting_events.max(1));
-        (Self { executors: BTreeMap::new(), events }, receiver)
+        (Self { may_act: Arc::new(|| true), executors: BTreeMap::new(), events }, receiver)
+    }
+
+    /// Holds to this from the next executor on: while it says no, nothing is launched, controlled or removed,
+    /// and whoever orders that is told so. For a Berth that may have been replaced while it was stopped.
+    #[must_use]
+    pub fn acting_while(self, may_act: MayAct) -> Self {
+        Self { may_act, ..self }
     }
 
     /// Takes an executor under supervision and asks it for its nodes. Must be called in a runtime,
@@ -85,7 +96,10 @@ impl Registry {
                 Err(RegistryError::Duplicate { name: name.to_string() })
             }
             std::collections::btree_map::Entry::Vacant(place) => {
-                let supervised = supervised::begin(name, executor, limits, runtime, self.events.clone())?;
+                let supervised = {
+                    let (events, may_act) = (self.events.clone(), Arc::clone(&self.may_act));
+                    supervised::begin(name, executor, limits, runtime, events, may_act)?
+                };
                 Ok(place.insert(supervised))
             }
         }

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    CallError, HostEvent, Limits, Reach, Supervised,
+    CallError, HostEvent, Limits, MayAct, Reach, Supervised,
     backoff::Backoff,
     call::Caller,
     queue::{Order, Queue, Ticket},
@@ -59,11 +59,29 @@ struct Listening {
     _pump: AbortOnDropHandle<()>,
 }
 
+/// Asked where the call itself begins: between an order and that a process may have been stopped.
+struct Acting {
+    may_act: MayAct,
+    executor: Arc<str>,
+}
+
+impl Acting {
+    fn check(&self) -> Result<(), ExecutorError> {
+        if (self.may_act)() {
+            return Ok(());
+        }
+        // Nothing was done, and it is not the back end that is away.
+        let reason = "this Berth no longer leads, or cannot be sure that it does".to_owned();
+        Err(ExecutorError::Refused { backend: self.executor.to_string(), reason })
+    }
+}
+
 /// The task's state.
 pub(crate) struct Supervisor {
     executor: SharedExecutor,
     capabilities: Capabilities,
     limits: Limits,
+    may_act: MayAct,
     caller: Caller,
     faults: Arc<AtomicU64>,
     orders: mpsc::UnboundedReceiver<Order>,
@@ -94,6 +112,7 @@ impl Supervisor {
         orders: mpsc::UnboundedReceiver<Order>,
         reach: watch::Sender<Reach>,
         events: mpsc::Sender<HostEvent>,
+        may_act: MayAct,
     ) -> Self {
         let (executor, limits, caller, faults) = handle.parts();
         let waits = Backoff::new(limits.first_wait, limits.longest_wait);
@@ -101,6 +120,7 @@ impl Supervisor {
             executor: Arc::clone(executor),
             capabilities: handle.description().capabilities.clone(),
             limits: *limits,
+            may_act,
             caller: caller.clone(),
             faults: Arc::clone(faults),
             orders,
@@ -191,11 +211,15 @@ impl Supervisor {
             return;
         }
         let executor = Arc::clone(&self.executor);
+        let acting = Acting { may_act: Arc::clone(&self.may_act), executor: self.name() };
         let Limits { launch, reconcile, call, .. } = self.limits;
         let work = match ticket.order.clone() {
             Order::Launch(batch) => {
                 self.launches_under_way += 1;
-                let work = self.caller.call("launch", launch, async move { executor.launch(&batch).await });
+                let work = self.caller.call("launch", launch, async move {
+                    acting.check()?;
+                    executor.launch(&batch).await
+                });
                 work.map(|answer| Done::Launched(ticket, answer)).boxed()
             }
             Order::Reconcile(attempts) => {
@@ -214,12 +238,18 @@ impl Supervisor {
             }
             Order::Control(attempt, action) => {
                 self.others_under_way += 1;
-                let ask = async move { executor.control(&attempt, action).await };
+                let ask = async move {
+                    acting.check()?;
+                    executor.control(&attempt, action).await
+                };
                 self.caller.call("control", call, ask).map(|answer| Done::Told(ticket, answer)).boxed()
             }
             Order::Remove(attempts) => {
                 self.others_under_way += 1;
-                let ask = async move { executor.remove(&attempts).await };
+                let ask = async move {
+                    acting.check()?;
+                    executor.remove(&attempts).await
+                };
                 self.caller.call("remove", call, ask).map(|answer| Done::Told(ticket, answer)).boxed()
             }
         };

@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    CallError, HostEvent, Limits, Reach, RegistryError, call::Caller, queue::Order, supervise::Supervisor,
+    CallError, HostEvent, Limits, MayAct, Reach, RegistryError, call::Caller, queue::Order,
+    supervise::Supervisor,
 };
 
 /// An executor under supervision. A copy is another handle to the same one.
@@ -40,6 +41,7 @@ pub(crate) fn begin(
     limits: Limits,
     runtime: Handle,
     events: mpsc::Sender<HostEvent>,
+    may_act: MayAct,
 ) -> Result<Supervised, RegistryError> {
     let caller = Caller { executor: Arc::clone(&name), runtime };
     let begun = caller.now(|| (executor.describe(), executor.reports()));
@@ -56,7 +58,7 @@ pub(crate) fn begin(
         reach,
         faults: Arc::default(),
     };
-    let supervisor = Supervisor::new(&supervised, incoming, reach_of, events);
+    let supervisor = Supervisor::new(&supervised, incoming, reach_of, events, may_act);
     tokio::spawn(supervisor.run(reports));
     Ok(supervised)
 }
