@@ -51,13 +51,12 @@ pub trait Store: Send + Sync {
         std::future::pending().await
     }
 
-    /// Gives the lead up, after all that was to be written before, so that a stand-by need not wait.
+    /// For the end, after all that was to be written before: gives the lead up, so that a stand-by need not wait,
+    /// or leaves a file in order that nobody else has.
     ///
     /// # Errors
-    /// When it cannot be written; the lease runs out by itself then.
-    async fn resign(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
+    /// When it cannot be written. The lease runs out by itself then, and the next start puts the file in order.
+    async fn resign(&self) -> Result<(), StoreError>;
 
     /// Writes a batch in one transaction and returns when it is durable. Several changes of one job
     /// within a batch are written as the last of them says; events are kept all.

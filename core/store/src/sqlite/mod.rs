@@ -82,6 +82,10 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    async fn resign(&self) -> Result<(), StoreError> {
+        self.writer.empty_log().await
+    }
+
     async fn commit(&self, batch: SharedBatch) -> Result<Committed, StoreError> {
         self.writer.commit(batch).await
     }

@@ -84,6 +84,18 @@ impl WriterHandle {
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
+    /// Moves all of the log into the database, after what was written before. Who still reads may keep it from
+    /// that; nothing is lost then.
+    pub(super) async fn empty_log(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let path = Arc::clone(&self.path);
+        self.send(Order::Other(Box::new(move |writer| {
+            let emptied = writer.connection().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = reply.send(emptied.map_err(|error| Fault::from(error).about(&path, "written")));
+        })))?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
     fn send(&self, order: Order) -> Result<(), StoreError> {
         self.orders.as_ref().and_then(|orders| orders.send(order).ok()).ok_or(StoreError::Stopped)
     }
