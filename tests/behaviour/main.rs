@@ -29,6 +29,7 @@ mod reload;
 mod resources;
 mod running;
 mod scripts;
+mod standby;
 mod terminal;
 mod tokens;
 mod users;

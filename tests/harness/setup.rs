@@ -20,6 +20,8 @@ pub struct Setup {
     pub executors: String,
     /// Lines for `[server]`.
     pub server: String,
+    /// Where the jobs' directories are.
+    pub directory: PathBuf,
     /// Lines for `[jobs]`.
     pub jobs: String,
     /// Whether jobs may name any project.
@@ -40,6 +42,7 @@ impl Setup {
             memory: "4G",
             executors: String::new(),
             server: String::new(),
+            directory: folder.join("jobs"),
             jobs: String::new(),
             open_projects: true,
             quotas: String::new(),
@@ -75,6 +78,7 @@ impl Setup {
             memory,
             executors,
             server,
+            directory,
             jobs,
             open_projects,
             quotas,
@@ -88,7 +92,6 @@ impl Setup {
              [jobs]\ndirectory = {directory:?}\n{jobs}\n\
              [quotas]\nopen-projects = {open_projects}\n{quotas}\n{executors}\n{more}\n",
             socket = folder.join("s"),
-            directory = folder.join("jobs"),
         )
     }
 }

@@ -26,6 +26,9 @@ pub enum ErrorCode {
     Unable,
     /// Not now, and nothing was done; trying again later may help. Status 503.
     Unavailable,
+    /// Another Berth leads, and the message says which; this one shows what is stored, and nothing was done.
+    /// Status 503.
+    StandsBy,
     /// It was taken in and cannot be stored yet: it may still be done. Look before you ask for it again.
     /// Status 504.
     UnknownOutcome,

@@ -337,6 +337,10 @@ pub struct ServerInfo {
     /// How it goes with notices, for those who see everything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<super::SinkRow>,
+    /// Who leads, where several share a database and this one stands by. It shows what is stored, and
+    /// takes nothing in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
 }
 
 /// Metrics in Prometheus's text format.

@@ -98,7 +98,7 @@ impl Status {
                 Self::REFUSED
             }
             ErrorCode::NotFound => Self::NOT_FOUND,
-            ErrorCode::TooMany | ErrorCode::Unavailable => Self::NO_SERVER,
+            ErrorCode::TooMany | ErrorCode::Unavailable | ErrorCode::StandsBy => Self::NO_SERVER,
             ErrorCode::UnknownOutcome => Self::UNKNOWN_OUTCOME,
             ErrorCode::Internal => Self::FAILED,
         }

@@ -5,9 +5,10 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context;
 use berth_config::{Config, Loaded, Loader, LogFormat, Problems, usual_file};
 use berth_server::{Server, Settings};
+use berth_store::{PostgresStore, Store};
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -16,11 +17,18 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 use crate::{
     activity::Activity,
     commands::serve::ServeArgs,
-    daemon::{Daemon, Reloaded},
+    daemon::{
+        Daemon, Reloaded,
+        lead::{self, Opened},
+    },
     plugins, secret_file,
     service::Service,
 };
 
+/// A Berth that need not wait to lead shows nothing before that.
+const LEADS_AT_ONCE: Duration = Duration::from_millis(500);
+/// How long the loop may take to write what it holds at the end, and the database to note that nobody leads.
+const HAND_OVER: Duration = Duration::from_secs(5);
 /// How long an embedded server waits for somebody to come.
 const EMBEDDED_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits after the end of a job before it counts those that are left.
@@ -113,8 +121,42 @@ async fn serve(
     set_log_level: SetLogLevel,
     plugins: &tokio::runtime::Handle,
 ) -> anyhow::Result<()> {
-    let (config, embedded) = (&loaded.config, args.embedded);
-    let settings = Settings {
+    // From here on no word is missed, whatever is under way when it comes.
+    let mut ending = Ending::listen()?;
+    let opened = tokio::select! {
+        opened = lead::open(&loaded.config) => opened?,
+        () = ending.told() => return Ok(()),
+    };
+    let (store, shared): (Arc<dyn Store>, _) = match opened {
+        Opened::Alone(store) => (store, None),
+        Opened::Shared(shared) => {
+            if !stand_by(&shared.store, &loaded, &mut ending).await? {
+                return Ok(());
+            }
+            (Arc::clone(&shared.store) as Arc<dyn Store>, Some(shared))
+        }
+    };
+    let done = run_jobs(loaded, args, set_log_level, plugins, (&store, &mut ending)).await?;
+    match (done, shared) {
+        (Done::Deposed(leader), Some(shared)) => {
+            tracing::error!(leader, "this Berth leads no longer; it begins anew and stands by");
+            drop(shared);
+            match lead::begin_anew()? {}
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How it came that this Berth serves no longer.
+enum Done {
+    /// It was told to end.
+    Ended,
+    /// Another one leads now.
+    Deposed(String),
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    Ok(Settings {
         socket: Some(config.server.socket.clone()),
         socket_mode: config.server.socket_mode,
         listen: config.server.listen.clone(),
@@ -122,8 +164,53 @@ async fn serve(
         godocker: config.server.godocker,
         proxy: config.server.proxy.as_ref().map(proxy).transpose()?,
         ..Settings::default()
+    })
+}
+
+/// Shows what is stored until this Berth leads; false when it was told to end before that.
+async fn stand_by(store: &Arc<PostgresStore>, loaded: &Loaded, ending: &mut Ending) -> anyhow::Result<bool> {
+    let candidate = Arc::clone(store);
+    let mut leading = tokio::spawn(async move { candidate.lead().await });
+    if let Ok(led) = tokio::time::timeout(LEADS_AT_ONCE, &mut leading).await {
+        led??;
+        return Ok(true);
+    }
+    let settings = settings(&loaded.config)?;
+    let daemon = Arc::new(Daemon::stand_by(loaded.clone(), Arc::clone(store) as Arc<dyn Store>).await?);
+    let service: Arc<dyn berth_server::Backend> =
+        Arc::new(Service::new(Arc::clone(&daemon), Activity::default()));
+    let server = Server::bind(settings, service).await?;
+    tracing::info!(leader = store.other_leader(), "standing by");
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(server.serve(shutdown.clone()));
+    let led = tokio::select! {
+        led = &mut leading => Some(led),
+        () = ending.told() => None,
     };
-    let (daemon, turning) = Daemon::start(loaded, plugins).await?;
+    shutdown.cancel();
+    let _ = serving.await;
+    daemon.stop();
+    let Some(led) = led else {
+        leading.abort();
+        return Ok(false);
+    };
+    led??;
+    Ok(true)
+}
+
+/// Runs jobs until it is told to end, or another one leads.
+async fn run_jobs(
+    loaded: Loaded,
+    args: &ServeArgs,
+    set_log_level: SetLogLevel,
+    plugins: &tokio::runtime::Handle,
+    (store, ending): (&Arc<dyn Store>, &mut Ending),
+) -> anyhow::Result<Done> {
+    let (settings, embedded) = (settings(&loaded.config)?, args.embedded);
+    let (daemon, mut turning) = tokio::select! {
+        started = Daemon::start(loaded, Arc::clone(store), plugins) => started?,
+        leader = store.deposed() => return Ok(Done::Deposed(leader)),
+    };
     let daemon = Arc::new(daemon);
     let activity = Activity::default();
     let service = Arc::new(Service::new(Arc::clone(&daemon), activity.clone()));
@@ -144,16 +231,31 @@ async fn serve(
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(server.serve(shutdown.clone()));
     let broke_down = tokio::select! {
-        () = told_to_end() => false,
+        () = ending.told() => false,
         () = abandoned(&daemon, &activity), if embedded => false,
-        () = over(turning) => true,
+        () = over(&mut turning) => true,
+        // Nothing more is to be done, not even to say good-bye.
+        leader = store.deposed() => return Ok(Done::Deposed(leader)),
     };
     shutdown.cancel();
     let _ = serving.await;
     daemon.stop();
     anyhow::ensure!(!broke_down, "the loop broke down; jobs go on, and a new start takes them up");
+    hand_over(&**store, &mut turning).await;
     tracing::info!("ended; jobs go on");
-    Ok(())
+    Ok(Done::Ended)
+}
+
+/// Lets the loop write what it holds, and gives the store up: a stand-by need not wait for the lease then.
+async fn hand_over(store: &dyn Store, turning: &mut JoinHandle<()>) {
+    let _ = tokio::time::timeout(HAND_OVER, turning).await;
+    match tokio::time::timeout(HAND_OVER, store.resign()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "the store was not left in order; the next start does it")
+        }
+        Err(_) => tracing::warn!("the store was not left in order in time; the next start does it"),
+    }
 }
 
 /// The proxy whose word counts, with its secret from the file.
@@ -169,15 +271,24 @@ fn tell_ready() {
     let _ = writeln!(out, "ready").and_then(|()| out.flush());
 }
 
-async fn told_to_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The word to end.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be listened to");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Completes when it has come, were it long ago.
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -216,7 +327,7 @@ fn tell_reloaded(reloaded: &Reloaded) {
     }
 }
 
-async fn over(turning: JoinHandle<()>) {
+async fn over(turning: &mut JoinHandle<()>) {
     if let Err(error) = turning.await {
         tracing::error!(error = %error, "the loop broke down");
     }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     checked::{
         Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Quotas, Server,
-        Sessions, Store, Watcher, bare,
+        Sessions, Watcher, bare,
     },
     diagnostics::{Problem, nearest},
     known::{KnownPlugins, PolicyKind},
@@ -44,7 +44,7 @@ impl Check<'_> {
             server: self.server(&raw.server),
             jobs: self.jobs(&raw.jobs),
             quotas: self.quotas(&raw.quotas, &raw.jobs),
-            store: Store::new(*raw.store.kind, raw.store.path.value()),
+            store: self.store(&raw.store),
             scheduler: self.policy(
                 ("scheduler", &known.scheduler),
                 &scheduler.policy,

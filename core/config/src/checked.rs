@@ -13,7 +13,7 @@ use crate::{
     known::KnownPlugins,
     load::Loader,
     notices::{Notices, Webhook},
-    raw::{Archive, CountAt, LogFormat, OnBreach, RawStoreKind},
+    raw::{Archive, CountAt, LogFormat, OnBreach},
 };
 
 /// Everything that berth.toml decides, checked. Paths are absolute.
@@ -164,14 +164,17 @@ pub enum Store {
         /// The file.
         path: PathBuf,
     },
-}
-
-impl Store {
-    pub(crate) fn new(kind: RawStoreKind, path: PathBuf) -> Self {
-        match kind {
-            RawStoreKind::Sqlite => Self::Sqlite { path },
-        }
-    }
+    /// A database that several Berths share, of which one leads.
+    Postgres {
+        /// Where it is, without a password.
+        url: String,
+        /// The file with the password, if it needs one.
+        password_file: Option<PathBuf>,
+        /// The file with the authorities of the server's certificate; without it nothing is encrypted.
+        tls_ca: Option<PathBuf>,
+        /// How long the lease of the one that leads lasts.
+        lease: Duration,
+    },
 }
 
 /// Where a policy comes from.

@@ -7,6 +7,7 @@
 
 mod check;
 mod checked;
+mod database;
 mod defaults;
 mod diagnostics;
 mod effective;

@@ -341,6 +341,18 @@ pub struct RawStore {
     /// The database file.
     #[schemars(extend("format" = "file", "default" = "<state>/berth.db"))]
     pub path: At<PathBuf>,
+    /// For postgres: the database, such as postgres://berth@db.example.org/berth, without a password.
+    pub url: Option<At<String>>,
+    /// A file with the password for that, which nobody else may read.
+    #[schemars(extend("format" = "path"))]
+    pub password_file: Option<At<PathBuf>>,
+    /// The authorities, in PEM form, whose word on the server's certificate counts. Everything is encrypted
+    /// then; a server on another machine needs it.
+    #[schemars(extend("format" = "path"))]
+    pub tls_ca: Option<At<PathBuf>>,
+    /// How long a Berth that leads may be silent before another one takes its place.
+    #[schemars(extend("default" = "15s", "least" = "2s", "most" = "10m"))]
+    pub lease: At<Span>,
 }
 
 /// Where the state is kept.
@@ -350,6 +362,8 @@ pub struct RawStore {
 pub enum RawStoreKind {
     #[allow(missing_docs)]
     Sqlite,
+    #[allow(missing_docs)]
+    Postgres,
 }
 
 /// `[scheduler]`

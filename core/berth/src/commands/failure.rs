@@ -120,6 +120,7 @@ fn help_of(error: &anyhow::Error) -> Option<String> {
             "`berth login` if you have a password there, or put a token of yours into BERTH_TOKEN or ~/.config/berth/token"
         }
         ErrorCode::TooMany | ErrorCode::Unavailable => "try again in a while",
+        ErrorCode::StandsBy => "name the one that leads with --server or BERTH_SERVER",
         ErrorCode::UnknownOutcome => "`berth jobs --all` and `berth job ID` show whether it was done",
         _ => return None,
     };

@@ -48,7 +48,9 @@ fn render(target: &str, info: &ServerInfo, now: UtcMs) -> String {
     let mut text = String::new();
     let counts: Vec<_> = info.jobs.iter().map(|jobs| format!("{} {}", jobs.count, jobs.state)).collect();
     let roles = if info.roles.is_empty() { String::new() } else { format!(" ({})", info.roles.join(", ")) };
-    let lines = [
+    let leader = info.leader.as_ref();
+    let stands_by = leader.map(|leader| format!("{leader} leads; this one stands by, and takes nothing in"));
+    let mut lines = vec![
         ("server", format!("berth {} at {target}", info.version)),
         ("cluster", info.cluster.clone()),
         ("up since", time::both(&info.started, now)),
@@ -56,6 +58,7 @@ fn render(target: &str, info: &ServerInfo, now: UtcMs) -> String {
         ("executors", info.executors.join(", ")),
         ("jobs", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }),
     ];
+    lines.extend(stands_by.map(|words| ("leader", words)));
     for (title, line) in &lines {
         let _ = writeln!(text, "{title:<10} {}", one_line(line));
     }
@@ -96,6 +99,7 @@ mod tests {
                 dropped: 1,
                 trouble: Some("since 2025-11-21T08:30:00Z: no answer within 20s".into()),
             }],
+            leader: None,
         };
         insta::assert_snapshot!(render("/run/berth/berth.sock", &info, UtcMs(1_763_715_600_000)));
     }

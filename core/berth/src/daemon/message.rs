@@ -51,6 +51,9 @@ pub enum CommandError {
     /// The loop takes nothing in at the moment: nothing was done.
     #[error("{0}")]
     Stalled(String),
+    /// Another Berth leads: nothing was done.
+    #[error("{0}")]
+    StandsBy(String),
     /// The loop has taken it in and cannot write what came of it yet: it may be done later.
     #[error(
         "{0}; Berth goes on trying, so what was asked for may still be done: look before you ask for it again"
@@ -63,14 +66,28 @@ pub enum CommandError {
 pub struct Inbox {
     sender: mpsc::Sender<Message>,
     stall: tokio::sync::watch::Receiver<Option<String>>,
+    stands_by: bool,
 }
 
 impl Inbox {
+    /// One behind which there is no loop; the stall says who has one.
+    pub(super) fn of_a_stand_by(
+        sender: mpsc::Sender<Message>,
+        stall: tokio::sync::watch::Receiver<Option<String>>,
+    ) -> Self {
+        Self { sender, stall, stands_by: true }
+    }
+
+    /// Whether another Berth leads.
+    pub fn stands_by(&self) -> bool {
+        self.stands_by
+    }
+
     pub(super) fn new(
         sender: mpsc::Sender<Message>,
         stall: tokio::sync::watch::Receiver<Option<String>>,
     ) -> Self {
-        Self { sender, stall }
+        Self { sender, stall, stands_by: false }
     }
 
     /// Why nothing can be written at the moment, if that is so.
@@ -87,7 +104,10 @@ impl Inbox {
         let (reply, answer) = oneshot::channel();
         let stopped = || CommandError::Stalled("Berth is shutting down".into());
         if let Some(words) = self.stalled() {
-            return Err(CommandError::Stalled(words));
+            return Err(match self.stands_by {
+                true => CommandError::StandsBy(words),
+                false => CommandError::Stalled(words),
+            });
         }
         self.sender.send(Message::Command { command, reply }).await.map_err(|_| stopped())?;
         let mut stall = self.stall.clone();

@@ -8,6 +8,7 @@ mod effects;
 mod feed;
 mod gate;
 mod launches;
+pub mod lead;
 mod memberships;
 pub mod message;
 mod notices;
@@ -31,11 +32,11 @@ use std::{
 
 use anyhow::Context;
 use berth_config::{Config, Loaded};
-use berth_engine::{Engine, Settings};
+use berth_engine::{Engine, Restored, Settings};
 use berth_executor_host::{Limits, Registry};
 use berth_model::{JobId, StateKind, UtcMs};
 use berth_policy_host::{SchedulerEvent, StartingJob};
-use berth_store::{SqliteOptions, SqliteStore, Store};
+use berth_store::{Store, StoreError};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch as tokio_watch},
@@ -55,6 +56,9 @@ pub use self::{
     turn::now,
 };
 use crate::plugins;
+
+/// How often a stand-by looks who leads, for those who ask.
+const LEADER_AGAIN: Duration = Duration::from_millis(500);
 
 /// How many messages may wait for the loop.
 const MOST_WAITING: usize = 65_536;
@@ -83,21 +87,23 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the store, starts executors and policies, and goes on where the last one stopped. The task
-    /// is the loop; it ends when [`Daemon::stop`] is called, or when it breaks down.
+    /// Starts executors and policies, and goes on where the last one stopped. The task is the loop; it ends
+    /// when [`Daemon::stop`] is called, or when it breaks down.
     ///
     /// # Errors
     /// When something cannot be used as it is configured; the words say what to do.
     ///
     /// Executors run on `plugins`, so that one that blocks, against its contract, holds up no loop.
-    pub async fn start(loaded: Loaded, plugins: &Handle) -> anyhow::Result<(Self, JoinHandle<()>)> {
+    pub async fn start(
+        loaded: Loaded,
+        store: Arc<dyn Store>,
+        plugins: &Handle,
+    ) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let live = LiveConfig::new(loaded);
         let config = live.now();
-        prepare_directories(&config)?;
-        let store = open_store(&config).await?;
         let (mut engine, memberships) = restore(&config, &*store).await?;
         let memberships = Arc::new(memberships);
-        let (registry, host_events) = start_executors(&config, &mut engine, plugins).await?;
+        let (registry, host_events) = start_executors(&config, &store, &mut engine, plugins).await?;
 
         let (sender, messages) = mpsc::channel(MOST_WAITING);
         let (stall, stalled) = tokio_watch::channel(None);
@@ -172,6 +178,49 @@ impl Daemon {
         Ok((daemon, turning))
     }
 
+    /// One that shows what is stored while another Berth leads. It has no loop and no executors: whoever wants
+    /// something done is told who leads. Members of a project see only their own jobs here.
+    ///
+    /// # Errors
+    /// When a policy cannot be used as it is configured.
+    pub async fn stand_by(loaded: Loaded, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+        let live = LiveConfig::new(loaded);
+        let config = live.now();
+        let (sender, _) = mpsc::channel(1);
+        let (stall, stalled) = tokio_watch::channel(Some(standing_by(&*store)));
+        let (stop, mut stopped) = tokio_watch::channel(false);
+        let told = Arc::clone(&store);
+        tokio::spawn(async move {
+            while tokio::time::timeout(LEADER_AGAIN, stopped.wait_for(|stop| *stop)).await.is_err() {
+                stall.send_replace(Some(standing_by(&*told)));
+            }
+        });
+        let engine = Engine::restore(engine_settings(&config), Restored::default(), &[]);
+        let (plan, _) = mpsc::unbounded_channel();
+        let policies = start_policies(&live, &store, &engine, plan).await?;
+        let (registry, _) = Registry::new(1);
+        Ok(Self {
+            inbox: Inbox::of_a_stand_by(sender, stalled),
+            notices: Notices::at_rest(&config, &store)?,
+            store,
+            policies: Arc::new(policies),
+            registry: Arc::new(registry),
+            feed: Feed::new().listening(),
+            memberships: Arc::new(Memberships::new(&[])),
+            config: live,
+            started: now(),
+            stop,
+        })
+    }
+
+    /// Who leads, where this Berth stands by.
+    pub fn leader(&self) -> Option<String> {
+        match self.inbox.stands_by() {
+            true => Some(leader(&*self.store)),
+            false => self.store.other_leader(),
+        }
+    }
+
     /// Takes over a changed configuration, as far as that can be done without a restart. Blocks for the time that
     /// policies take to compile.
     pub fn reload(&self, loaded: Loaded, log: impl FnOnce(&str) -> Result<(), String>) -> Reloaded {
@@ -188,6 +237,16 @@ impl Daemon {
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
+}
+
+/// What a stand-by tells those who want something done.
+fn standing_by(store: &dyn Store) -> String {
+    StoreError::StandsBy { leader: leader(store) }.to_string()
+}
+
+/// Who leads, as a stand-by says it, which has the lease already when it is about to lead.
+fn leader(store: &dyn Store) -> String {
+    store.other_leader().unwrap_or_else(|| "this one, as soon as it has read what is stored,".to_owned())
 }
 
 /// Makes the directories that may not exist yet.
@@ -208,19 +267,8 @@ fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be made", path.display()))
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let berth_config::Store::Sqlite { path } = config.store.clone() else {
-        anyhow::bail!("this kind of store is not built in");
-    };
-    let cluster = config.cluster.name.clone();
-    let opened =
-        tokio::task::spawn_blocking(move || SqliteStore::open(&path, &cluster, &SqliteOptions::default()));
-    Ok(Arc::new(opened.await??))
-}
-
-async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, Memberships)> {
-    let stored = store.restore().await?;
-    let settings = Settings {
+fn engine_settings(config: &Config) -> Settings {
+    Settings {
         cluster: config.cluster.name.clone(),
         starts_per_plan: config.jobs.starts_per_plan,
         has_network_policy: config.network.is_some(),
@@ -228,7 +276,12 @@ async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, 
         asks_before_starts: !config.watchers.is_empty(),
         quotas: settings::quotas(&config.quotas),
         site_resources: settings::site_resources(config),
-    };
+    }
+}
+
+async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, Memberships)> {
+    let stored = store.restore().await?;
+    let settings = engine_settings(config);
     let dependencies: Vec<JobId> =
         stored.live.iter().flat_map(|job| &job.dependencies).map(|dependency| dependency.on).collect();
     let ended: Vec<(JobId, StateKind)> = match dependencies.is_empty() {
@@ -245,10 +298,13 @@ async fn restore(config: &Config, store: &dyn Store) -> anyhow::Result<(Engine, 
 
 async fn start_executors(
     config: &Config,
+    store: &Arc<dyn Store>,
     engine: &mut Engine,
     runtime: &Handle,
 ) -> anyhow::Result<(Registry, mpsc::Receiver<berth_executor_host::HostEvent>)> {
-    let (mut registry, events) = Registry::new(MOST_WAITING);
+    let (registry, events) = Registry::new(MOST_WAITING);
+    let leads = Arc::clone(store);
+    let mut registry = registry.acting_while(Arc::new(move || leads.may_act()));
     for executor in &config.executors {
         engine.add_executor(&executor.name);
         let (config, described) = (config.clone(), executor.clone());

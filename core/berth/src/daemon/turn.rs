@@ -288,6 +288,11 @@ impl Turn {
     }
 
     async fn on_write_failed(&mut self, error: &StoreError) {
+        if let StoreError::StandsBy { .. } = error {
+            // Never again: this process begins anew as a stand-by.
+            self.stall.send_replace(Some(error.to_string()));
+            std::future::pending::<()>().await;
+        }
         let words = format!("nothing can be stored at the moment: {error}");
         let first = self.stall.borrow().as_ref() != Some(&words);
         if first {

@@ -36,6 +36,10 @@ impl Service {
         who: &Caller,
         after: Option<u64>,
     ) -> Result<EventStream, ErrorBody> {
+        if self.daemon.inbox.stands_by() {
+            // Nothing would ever come.
+            return Err(self.not_now());
+        }
         // Listened to before the store is asked, so that nothing falls between the two.
         let live = self.daemon.feed.listen();
         let store = Arc::clone(&self.daemon.store);

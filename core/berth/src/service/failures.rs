@@ -10,8 +10,15 @@ use crate::daemon::CommandError;
 /// The store could not be read or written.
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 pub fn store(error: StoreError) -> ErrorBody {
-    tracing::error!(error = %error, "store");
-    let code = if error.may_pass() { ErrorCode::Unavailable } else { ErrorCode::Internal };
+    if !matches!(error, StoreError::StandsBy { .. }) {
+        tracing::error!(error = %error, "store");
+    }
+    let code = match &error {
+        StoreError::StandsBy { .. } => ErrorCode::StandsBy,
+        StoreError::Uncertain { .. } => ErrorCode::UnknownOutcome,
+        error if error.may_pass() => ErrorCode::Unavailable,
+        _ => ErrorCode::Internal,
+    };
     ErrorBody::new(code, error.to_string())
 }
 
@@ -20,6 +27,7 @@ pub fn store(error: StoreError) -> ErrorBody {
 pub fn command(error: CommandError) -> ErrorBody {
     let code = match &error {
         CommandError::Stalled(_) => ErrorCode::Unavailable,
+        CommandError::StandsBy(_) => ErrorCode::StandsBy,
         CommandError::Unknown(_) => ErrorCode::UnknownOutcome,
         CommandError::Executor(_) => ErrorCode::Unable,
         CommandError::Refused(refusal) => match refusal {

@@ -66,6 +66,7 @@ impl Service {
     /// Why the loop does not answer.
     fn not_now(&self) -> ErrorBody {
         match self.daemon.inbox.stalled() {
+            Some(words) if self.daemon.inbox.stands_by() => ErrorBody::new(ErrorCode::StandsBy, words),
             Some(words) => ErrorBody::new(ErrorCode::Unavailable, words),
             None => failures::stopping(),
         }

@@ -31,6 +31,7 @@ impl Service {
             jobs: counts.into_iter().map(state_count).collect(),
             started: self.daemon.started.to_string(),
             notices: self.sink_rows(who),
+            leader: self.daemon.leader(),
         })
     }
 

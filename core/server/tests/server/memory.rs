@@ -187,6 +187,7 @@ impl Backend for Memory {
             jobs: vec![StateCount { state: "pending".into(), count: 1 }],
             started: AT.into(),
             notices: Vec::new(),
+            leader: None,
         })
     }
 

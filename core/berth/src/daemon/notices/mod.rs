@@ -21,7 +21,7 @@ use anyhow::Context;
 use berth_config::Config;
 use berth_model::{Identity, JobNotices, NoticeChoice};
 use berth_notices::{Secret, user_key};
-use berth_store::{Store, StoreError};
+use berth_store::{NoticeCount, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
 
 pub use self::ledger::SinkStatus;
@@ -66,13 +66,33 @@ impl Notices {
         feed: &Listening,
         stopped: &watch::Receiver<bool>,
     ) -> anyhow::Result<Arc<Self>> {
-        let sinks = Sinks::new(config).context("notices cannot be sent as they are configured")?;
+        let notices = Self::new(config, store, store.count_notices().await?)?;
         let choices = store.notice_choices().await?.into_iter().collect();
-        let notices = Arc::new(Self {
+        *notices.choices.write().unwrap_or_else(PoisonError::into_inner) = choices;
+        for sink in notices.ledger.sinks() {
+            notices.send_courier(&sink);
+        }
+        if notices.rules.anybody() {
+            desk::open(&notices, feed, stopped).await?;
+        }
+        Ok(notices)
+    }
+
+    /// For a Berth that stands by: the leader tells everybody.
+    ///
+    /// # Errors
+    /// When nothing can be sent as it is configured.
+    pub fn at_rest(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<Arc<Self>> {
+        Self::new(config, store, Vec::new())
+    }
+
+    fn new(config: &Config, store: &Arc<dyn Store>, waiting: Vec<NoticeCount>) -> anyhow::Result<Arc<Self>> {
+        let sinks = Sinks::new(config).context("notices cannot be sent as they are configured")?;
+        Ok(Arc::new(Self {
             rules: Rules::new(config),
             sinks,
-            choices: RwLock::new(choices),
-            ledger: Ledger::new(store.count_notices().await?),
+            choices: RwLock::default(),
+            ledger: Ledger::new(waiting),
             store: Arc::clone(store),
             users: Semaphore::new(USERS_AT_ONCE),
             patience: Patience {
@@ -81,14 +101,7 @@ impl Notices {
                 give_up_after: config.notices.give_up_after,
                 most_waiting: config.notices.most_waiting,
             },
-        });
-        for sink in notices.ledger.sinks() {
-            notices.send_courier(&sink);
-        }
-        if notices.rules.anybody() {
-            desk::open(&notices, feed, stopped).await?;
-        }
-        Ok(notices)
+        }))
     }
 
     /// What somebody wants to be told of all their jobs.
