@@ -62,15 +62,12 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(AddressError::Form);
         }
-        let port = match (authority.port_u16(), authority.port()) {
-            (Some(port), _) if port > 0 => port,
-            (None, None) => {
-                if encrypted {
-                    443
-                } else {
-                    80
-                }
-            }
+        let usual = if encrypted { 443 } else { 80 };
+        // What stands behind the host and is no port is not passed over, as the parser would.
+        let behind = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        let port = match authority.port_u16() {
+            Some(port) if port > 0 => port,
+            None if behind.is_empty() => usual,
             _ => return Err(AddressError::Form),
         };
         Ok(Self { host, port, encrypted, uri })

@@ -131,6 +131,8 @@ fn every_field_but_the_command_has_an_option() {
         "k=v",
         "--scratch",
         "1G",
+        "--resource",
+        "licence=2",
         "--uri",
         "u",
         "--interactive",
