@@ -23,6 +23,7 @@ async fn top_shows_a_job_as_it_comes_and_leaves_the_terminal_as_it_was() {
     let status = tokio::time::timeout(crate::harness::DEADLINE, top.wait()).await.unwrap().unwrap();
     assert!(status.success(), "{status}: {}", terminal.drawn());
     terminal.says(LEAVE).await;
+    terminal.says(CURSOR).await;
     let drawn = terminal.drawn();
     let last = drawn.rsplit("\x1b[?25").next().unwrap_or_default();
     assert!(drawn.contains(CURSOR) && last.starts_with('h'), "the cursor is seen again: {drawn:?}");
