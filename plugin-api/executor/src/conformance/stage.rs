@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What runs no longer than this may be over before anybody has seen it run.
-const SHORT_MILLIS: u64 = 1000;
+const SHORT_MILLIS: u64 = 3000;
 
 /// What a case answers with.
 pub(super) type Checked = Result<(), Miss>;
@@ -199,7 +199,11 @@ impl<'f> Stage<'f> {
             tokio::time::sleep(PAUSE).await;
         }
         // A back end that is looked at now and then may show a short one only when it is over.
-        let short = matches!(sample, Sample::Run { millis, .. } if *millis < SHORT_MILLIS);
+        let short = match sample {
+            Sample::Run { millis, .. } | Sample::PrintTwice { millis, .. } => *millis < SHORT_MILLIS,
+            Sample::Print { .. } | Sample::Environment => true,
+            _ => false,
+        };
         let seen = |state: &AttemptState| match state {
             AttemptState::Running => true,
             AttemptState::Exited(_) => short,
