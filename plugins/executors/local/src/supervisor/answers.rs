@@ -41,6 +41,8 @@ impl Supervisor {
     fn reconcile(&mut self, names: &[AttemptName]) -> Vec<Truth> {
         // So that nothing is called running that has just ended.
         self.reap();
+        // Nor known what a clean-up has just ended.
+        self.forget_doomed();
         let truths = names
             .iter()
             .map(|name| match self.attempts.get(name) {
