@@ -94,6 +94,12 @@ pub trait Fixture: Send + Sync {
         std::fs::read_to_string(trace).map_or(0, |text| text.lines().count())
     }
 
+    /// How often the executor looks at a back end that tells nothing by itself: a job that is shorter than a few
+    /// looks may be over when it is first seen. Zero, as a rule, has every job seen while it runs.
+    fn looks_every(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The longest that one case may take.
     fn patience(&self) -> Duration {
         Duration::from_secs(60)

@@ -22,9 +22,6 @@ use crate::{
     Launched, LogQuery, NodeState, Report, SharedExecutor, Stream, Truth,
 };
 
-/// What runs no longer than this may be over before anybody has seen it run.
-const SHORT_MILLIS: u64 = 3000;
-
 /// What a case answers with.
 pub(super) type Checked = Result<(), Miss>;
 
@@ -198,10 +195,13 @@ impl<'f> Stage<'f> {
         while self.fixture.runs(&launch).await == 0 {
             tokio::time::sleep(PAUSE).await;
         }
-        // A back end that is looked at now and then may show a short one only when it is over.
+        // A back end that is looked at now and then may show a short one only when it is over; its fixture says so.
+        let look = self.fixture.looks_every() * 3;
         let short = match sample {
-            Sample::Run { millis, .. } | Sample::PrintTwice { millis, .. } => *millis < SHORT_MILLIS,
-            Sample::Print { .. } | Sample::Environment => true,
+            Sample::Run { millis, .. } | Sample::PrintTwice { millis, .. } => {
+                Duration::from_millis(*millis) < look
+            }
+            Sample::Print { .. } | Sample::Environment => !look.is_zero(),
             _ => false,
         };
         let seen = |state: &AttemptState| match state {

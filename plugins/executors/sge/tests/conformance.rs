@@ -71,6 +71,10 @@ impl Fixture for Sge {
         true
     }
 
+    fn looks_every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_secs(180)
     }
