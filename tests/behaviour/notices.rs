@@ -146,9 +146,14 @@ async fn of_an_array_one_is_told_once() {
     let calls = receiver.until("the last one", |call| call.short() == format!("{last} end succeeded")).await;
     assert_eq!(
         shorts(&calls),
-        [format!("{array} end succeeded"), format!("{last} start running"), format!("{last} end succeeded")]
+        [
+            format!("{array} start running"),
+            format!("{array} end succeeded"),
+            format!("{last} start running"),
+            format!("{last} end succeeded")
+        ]
     );
-    assert_eq!(calls[0].body["tasks"], 8);
+    assert_eq!(calls[1].body["tasks"], 8);
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ impl Engine {
             kind: Kind::Task { array, position },
             owner: parent.owner,
             project: parent.project,
+            class: parent.class,
             placement: parent.placement,
             priority: parent.priority,
             needs: parent.needs,
@@ -80,7 +81,7 @@ impl Engine {
     pub(crate) fn begin_task(&mut self, array: JobId, position: u64) {
         let mut first = false;
         self.with_array(array, |body| {
-            first = body.active.is_empty() && body.next == 0;
+            first = body.is_first(position);
             body.begin(position);
         });
         if first && let Some(attempt) = self.jobs.get(&array).map(|job| job.attempt) {

@@ -17,6 +17,7 @@ pub(crate) struct Job {
     pub(crate) kind: Kind,
     pub(crate) owner: NameId,
     pub(crate) project: NameId,
+    pub(crate) class: Option<NameId>,
     pub(crate) placement: PlacementId,
     pub(crate) priority: i32,
     pub(crate) needs: Resources,
@@ -187,6 +188,11 @@ impl Array {
             return Some(position);
         }
         (self.next..self.range.tasks()).find(|position| !self.ahead.contains(position))
+    }
+
+    /// Whether this task, which has an allocation, is the first of all to have one.
+    pub(crate) fn is_first(&self, position: u64) -> bool {
+        self.next == 0 && self.ends.ended == 0 && self.active.iter().all(|&active| active == position)
     }
 
     /// Notes that a task is a job, whether its turn has come or not.
