@@ -7,6 +7,7 @@ mod harness;
 
 mod archive;
 mod arrays;
+mod classes;
 mod containers;
 mod control;
 mod dependencies;

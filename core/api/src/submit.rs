@@ -22,6 +22,9 @@ pub struct Submit {
     /// The project it counts for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// Its class, of those that the site has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// The executor, by its name in berth.toml.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executor: Option<String>,

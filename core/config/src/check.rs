@@ -59,6 +59,7 @@ impl Check<'_> {
             webhooks: self.webhooks(&raw.webhooks),
             executors: self.executors(raw.executors),
             resources: resources::resources(self, &raw.resources),
+            classes: self.classes(&raw.classes),
             log: self.log(&raw.log),
         }
     }
@@ -383,7 +384,7 @@ fn flatten(key: String, value: &toml::Value, pairs: &mut Vec<(String, String)>) 
 }
 
 /// Gibibytes and CPUs are whole ones in the file; use is counted in mebibytes and thousandths.
-fn bounds(raw: &RawBounds) -> berth_model::Limits {
+pub(crate) fn bounds(raw: &RawBounds) -> berth_model::Limits {
     let millis = |time: &Option<At<quantity::Span>>| {
         time.as_ref().map(|time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX))
     };

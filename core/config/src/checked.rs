@@ -10,6 +10,7 @@ use std::{
 use berth_model::{NodePattern, Stock};
 
 use crate::{
+    classes::Class,
     known::KnownPlugins,
     load::Loader,
     notices::{Notices, Webhook},
@@ -36,6 +37,7 @@ pub struct Config {
     /// In the order of the file; never empty.
     pub executors: Vec<Executor>,
     pub resources: Vec<NamedResource>,
+    pub classes: Vec<Class>,
     pub log: Log,
 }
 

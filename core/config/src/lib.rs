@@ -7,6 +7,7 @@
 
 mod check;
 mod checked;
+mod classes;
 mod database;
 mod defaults;
 mod diagnostics;
@@ -30,6 +31,7 @@ pub use checked::{
     Auth, Cluster, Config, Executor, Jobs, Ldap, Limits, Log, NamedResource, Own, Policy, PolicySource,
     Proxy, Quotas, Server, Sessions, Store, Watcher,
 };
+pub use classes::Class;
 pub use defaults::Surroundings;
 pub use diagnostics::{Problem, Problems, Severity};
 pub use effective::{Effective, Setting};

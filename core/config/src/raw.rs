@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
+    classes::RawClass,
     quantity::{Cpus, DiskSize, Mode, Size, Span},
     source,
 };
@@ -104,6 +105,10 @@ pub struct RawConfig {
     /// Resources that the site gives names to: licences, scratch space, devices. Jobs ask for them with --resource.
     #[schemars(extend("default" = []))]
     pub resources: Vec<At<RawResource>>,
+    /// Classes of jobs, which jobs name with --class: who may use them, what they may ask for, and how much of each
+    /// may run.
+    #[schemars(extend("default" = []))]
+    pub classes: Vec<At<RawClass>>,
     /// Berth's own log, which goes to standard error.
     pub log: RawLog,
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The order in which sections are written.
-pub(crate) const SECTIONS: [&str; 14] = [
+pub(crate) const SECTIONS: [&str; 15] = [
     "cluster",
     "server",
     "jobs",
@@ -23,6 +23,7 @@ pub(crate) const SECTIONS: [&str; 14] = [
     "webhooks",
     "executors",
     "resources",
+    "classes",
     "log",
 ];
 

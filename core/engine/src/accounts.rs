@@ -6,7 +6,7 @@
 //! account has used and reserved together never passes its limits, and neither does what of it runs at once.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound::{Excluded, Unbounded},
 };
 
@@ -17,6 +17,7 @@ use crate::{
     Faded, NameId,
     cost::{Claim, Cost},
     fading::Fading,
+    names::Names,
 };
 
 /// Use is kept by the hour, and falls out of the period an hour at a time.
@@ -67,6 +68,17 @@ pub struct QuotaSettings {
     pub half_life_ms: u64,
     /// Whether jobs may name projects that no administrator has made.
     pub open_projects: bool,
+    /// The bounds of classes of jobs, by the classes' names.
+    pub classes: BTreeMap<String, ClassBounds>,
+}
+
+/// What jobs of a class may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassBounds {
+    /// All of them together.
+    pub all: Limits,
+    /// Those of each user.
+    pub user: Limits,
 }
 
 impl Default for QuotaSettings {
@@ -81,6 +93,7 @@ impl Default for QuotaSettings {
             submissions_per_minute: None,
             half_life_ms: 7 * 24 * HOUR_MS,
             open_projects: true,
+            classes: BTreeMap::new(),
         }
     }
 }
@@ -96,6 +109,10 @@ pub struct StoredAccount {
     pub terms: Option<(u64, AccountTerms)>,
     /// Use by the hour, counted from 1970, in rising order.
     pub hours: Vec<(u64, Used)>,
+}
+
+fn by_number(settings: &QuotaSettings, names: &mut Names) -> FxHashMap<NameId, ClassBounds> {
+    settings.classes.iter().map(|(name, bounds)| (names.number(name), *bounds)).collect()
 }
 
 /// One account.
@@ -142,6 +159,8 @@ pub(crate) enum Never {
 pub(crate) struct Whose {
     pub user: NameId,
     pub project: NameId,
+    /// Its class, if it has one.
+    pub class: Option<NameId>,
 }
 
 /// The accounts that a job counts for.
@@ -152,6 +171,9 @@ pub(crate) struct Keys {
     pub group: Option<NameId>,
     /// Known as soon as the member has sent a job.
     pub member: Option<NameId>,
+    pub class: Option<NameId>,
+    /// Likewise, the user's part of the class.
+    pub class_user: Option<NameId>,
 }
 
 impl Keys {
@@ -161,6 +183,8 @@ impl Keys {
             Some((AccountKind::Project, self.project)),
             self.group.map(|group| (AccountKind::Group, group)),
             self.member.map(|member| (AccountKind::Member, member)),
+            self.class.map(|class| (AccountKind::Class, class)),
+            self.class_user.map(|part| (AccountKind::ClassUser, part)),
         ]
         .into_iter()
         .flatten()
@@ -173,6 +197,10 @@ pub(crate) struct Accounts {
     pub settings: QuotaSettings,
     all: FxHashMap<(AccountKind, NameId), Account>,
     default_project: NameId,
+    /// The bounds of classes, by the number of their names.
+    classes: FxHashMap<NameId, ClassBounds>,
+    /// The class that a user's part of one belongs to.
+    class_of: FxHashMap<NameId, NameId>,
     /// Jobs and tasks that wait, of everybody.
     pub pending: u64,
     /// Whether any limit is set at all.
@@ -216,11 +244,13 @@ impl Account {
 }
 
 impl Accounts {
-    pub fn new(settings: QuotaSettings, default_project: NameId) -> Self {
+    pub fn new(settings: QuotaSettings, names: &mut Names) -> Self {
         let mut accounts = Self {
+            classes: by_number(&settings, names),
             settings,
             all: FxHashMap::default(),
-            default_project,
+            default_project: names.number(DEFAULT_PROJECT),
+            class_of: FxHashMap::default(),
             pending: 0,
             bounded: false,
             disk_bounded: false,
@@ -235,15 +265,17 @@ impl Accounts {
 
     fn look_for_bounds(&mut self) {
         let any = |bounds: fn(&Limits) -> bool| {
-            let usual = [&self.settings.user, &self.settings.project].into_iter().any(bounds);
-            usual || self.all.values().any(|account| bounds(&account.limits()))
+            let usual = [&self.settings.user, &self.settings.project].into_iter();
+            let classes = self.classes.values().flat_map(|class| [&class.all, &class.user]);
+            usual.chain(classes).any(bounds) || self.all.values().any(|account| bounds(&account.limits()))
         };
         (self.bounded, self.disk_bounded) =
             (any(Limits::bounds_starts), any(|limits| limits.disk_bytes.is_some()));
     }
 
-    pub fn set_settings(&mut self, settings: QuotaSettings) {
+    pub fn set_settings(&mut self, settings: QuotaSettings, names: &mut Names) {
         let half_life_ms = self.settings.half_life_ms;
+        self.classes = by_number(&settings, names);
         self.settings = QuotaSettings { half_life_ms, ..settings };
         self.look_for_bounds();
     }
@@ -335,7 +367,17 @@ impl Accounts {
             AccountKind::Project if name == self.default_project => Limits::default(),
             AccountKind::Project => own.or(&self.settings.project),
             AccountKind::Group | AccountKind::Member => own,
+            AccountKind::Class => self.classes.get(&name).map(|class| class.all).unwrap_or_default(),
+            AccountKind::ClassUser => {
+                let class = self.class_of.get(&name).and_then(|class| self.classes.get(class));
+                class.map(|class| class.user).unwrap_or_default()
+            }
         }
+    }
+
+    /// A user has a job of a class, and this is the account for that.
+    pub fn joins_class(&mut self, part: NameId, class: NameId) {
+        self.class_of.insert(part, class);
     }
 
     /// What would keep an execution of this cost from starting.

@@ -15,6 +15,7 @@ use crate::{
 struct Old {
     priority: i32,
     project: String,
+    class: Option<String>,
     needs: berth_model::Resources,
     time_limit_ms: Option<u64>,
 }
@@ -22,6 +23,7 @@ struct Old {
 impl Old {
     fn same_but_priority(&self, spec: &JobSpec) -> bool {
         self.project == spec.project
+            && self.class == spec.class
             && self.needs == spec.resources
             && self.time_limit_ms == spec.time_limit.map(millis)
     }
@@ -32,9 +34,11 @@ impl Old {
             let words = |millis| berth_model::format_duration(std::time::Duration::from_millis(millis));
             millis.map_or_else(|| "none".to_owned(), words)
         };
+        let of = |class: &Option<String>| class.clone().unwrap_or_else(|| "none".to_owned());
         let parts = [
             ("priority", self.priority.to_string(), spec.priority.to_string()),
             ("project", self.project.clone(), spec.project.clone()),
+            ("class", of(&self.class), of(&spec.class)),
             ("resources", self.needs.to_string(), spec.resources.to_string()),
             ("time limit", limit(self.time_limit_ms), limit(spec.time_limit.map(millis))),
         ];
@@ -56,6 +60,7 @@ impl Engine {
         let old = Old {
             priority: job.priority,
             project: self.names.name(job.project).to_owned(),
+            class: job.class.map(|class| self.names.name(class).to_owned()),
             needs: job.needs,
             time_limit_ms: job.time_limit_ms,
         };
@@ -75,16 +80,21 @@ impl Engine {
         }
         let (placement, owner) = (job.placement, job.owner);
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
-        let whose = Whose { user: owner, project: self.project_number(&spec.project)? };
+        let whose = Whose {
+            user: owner,
+            project: self.project_number(&spec.project)?,
+            class: self.class_number(spec.class.as_deref()),
+        };
         if old.project != spec.project {
             self.check_project(whose)?;
         }
+        self.join_class(whose);
         if !old.same_but_priority(spec) {
             self.check_affordable(whose, spec)?;
         }
         self.let_go_of_quota(id);
         self.telling.is_another(id, self.jobs.get(&id).map(|job| &**job));
-        self.kin.join(&mut self.names, whose);
+        self.join(whose);
         if let Some(job) = self.jobs.get_mut(&id) {
             job.take(spec, whose);
         }
@@ -116,11 +126,17 @@ impl Engine {
         let placement = self.nodes.placement(wish);
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
         let project = self.project_number(&spec.project)?;
-        let whose = Whose { user: self.names.number(&stored.owner), project };
+        let whose = Whose {
+            user: self.names.number(&stored.owner),
+            project,
+            class: self.class_number(spec.class.as_deref()),
+        };
         self.check_project(whose)?;
+        self.join_class(whose);
         self.check_affordable(whose, spec)?;
         self.move_directories(stored.id, stored.array.map_or(0, |range| range.tasks()), whose);
         stored.project.clone_from(&spec.project);
+        stored.class.clone_from(&spec.class);
         stored.needs = spec.resources;
         stored.time_limit_ms = spec.time_limit.map(millis);
         stored.moving.priority = spec.priority;
@@ -133,6 +149,7 @@ impl Job {
     fn take(&mut self, spec: &JobSpec, whose: Whose) {
         self.priority = spec.priority;
         self.project = whose.project;
+        self.class = whose.class;
         self.needs = spec.resources;
         self.time_limit_ms = spec.time_limit.map(millis);
     }

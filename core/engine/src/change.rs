@@ -129,6 +129,8 @@ pub struct LiveJob {
     pub owner: String,
     /// Its project.
     pub project: String,
+    /// Its class.
+    pub class: Option<String>,
     /// The name its user gave it.
     pub name: String,
     /// The executor that runs it.

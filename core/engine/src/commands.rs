@@ -60,8 +60,10 @@ impl Engine {
         let whose = Whose {
             user: self.names.number(&submission.owner.user),
             project: self.project_number(&spec.project)?,
+            class: self.class_number(spec.class.as_deref()),
         };
         self.check_project(whose)?;
+        self.join_class(whose);
         self.check_accounts(whose, &Cost::of(spec), spec.array.map_or(1, |range| range.tasks()))?;
 
         let id = self.next_id;
@@ -93,6 +95,7 @@ impl Engine {
             kind: spec.array.map_or(Kind::Plain, array),
             owner: whose.user,
             project: whose.project,
+            class: whose.class,
             placement,
             priority: spec.priority,
             needs: spec.resources,
@@ -121,7 +124,7 @@ impl Engine {
         if matches!(job.kind, Kind::Array(_)) {
             self.arrays.insert(id);
         }
-        self.kin.join(&mut self.names, job.whose());
+        self.join(job.whose());
         if let Some(rare) = job.rare.as_deref() {
             if let Some(begin) = rare.begin.filter(|_| job.has_hold(Hold::BeginTime)) {
                 self.timers.set(begin, Due::Begin(id));

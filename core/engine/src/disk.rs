@@ -37,6 +37,7 @@ pub(crate) struct Disk {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Directory {
+    /// Without a class: what lies on the disk is bounded by users, projects and groups.
     whose: Whose,
     after: u32,
     bytes: u64,
@@ -52,8 +53,9 @@ impl Engine {
     /// What was stored of a directory.
     pub(crate) fn bring_back_directory(&mut self, stored: &StoredDirectory) {
         let StoredDirectory { job, owner, project, after, bytes } = stored;
-        let whose = Whose { user: self.names.number(owner), project: self.names.number(project) };
-        self.kin.join(&mut self.names, whose);
+        let whose =
+            Whose { user: self.names.number(owner), project: self.names.number(project), class: None };
+        self.join(whose);
         self.put_directory(*job, Directory { whose, after: *after, bytes: *bytes });
     }
 
@@ -61,8 +63,12 @@ impl Engine {
     pub(crate) fn measured(&mut self, sizes: Vec<Measured>) -> Result<Answer, Refusal> {
         for Measured { job, owner, project, after, bytes } in sizes {
             let whose = match self.jobs.get(&job) {
-                Some(live) => live.whose(),
-                None => Whose { user: self.names.number(&owner), project: self.names.number(&project) },
+                Some(live) => Whose { class: None, ..live.whose() },
+                None => Whose {
+                    user: self.names.number(&owner),
+                    project: self.names.number(&project),
+                    class: None,
+                },
             };
             let new = Directory { whose, after, bytes };
             match self.disk.all.get(&job) {
@@ -71,7 +77,7 @@ impl Engine {
                 Some(known) if *known == new => continue,
                 _ => {}
             }
-            self.kin.join(&mut self.names, whose);
+            self.join(whose);
             self.put_directory(job, new);
             self.out.changes.push(Change::Directory { job, after, bytes });
         }
@@ -94,11 +100,12 @@ impl Engine {
 
     /// A job and its tasks belong to another project from now on, and so do their directories.
     pub(crate) fn move_directories(&mut self, job: JobId, tasks: u64, whose: Whose) {
+        let whose = Whose { class: None, ..whose };
         let last = JobId(job.0.saturating_add(tasks));
         let others = self.disk.all.range(job..=last).filter(|(_, directory)| directory.whose != whose);
         let moved: Vec<(JobId, Directory)> = others.map(|(&id, &directory)| (id, directory)).collect();
         for (id, directory) in moved {
-            self.kin.join(&mut self.names, whose);
+            self.join(whose);
             self.put_directory(id, Directory { whose, ..directory });
         }
     }

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     Change, Effect, Input, LiveJob, Moving, NameId, Outcome, PlacementId, QuotaSettings,
-    accounts::{Accounts, DEFAULT_PROJECT},
+    accounts::Accounts,
     disk::Disk,
     job::{Job, Kind},
     kin::Kin,
@@ -74,8 +74,7 @@ impl Engine {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let mut names = Names::default();
-        let default_project = names.number(DEFAULT_PROJECT);
-        let accounts = Accounts::new(settings.quotas.clone(), default_project);
+        let accounts = Accounts::new(settings.quotas.clone(), &mut names);
         let mut nodes = Nodes::default();
         let site = settings.site_resources.iter();
         nodes.site.set(site.map(|(name, &sum)| (names.number(name), Stock::Sum(sum))));
@@ -444,6 +443,7 @@ impl Engine {
             array: job.array().map(|array| array.range),
             owner: text(job.owner),
             project: text(job.project),
+            class: job.class.map(text),
             name: name.to_owned(),
             executor: text(self.nodes.executor_of(job.placement)),
             constraints: wish.map(|wish| wish.constraints.clone()).unwrap_or_default(),

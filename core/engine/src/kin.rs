@@ -1,4 +1,5 @@
-//! Which accounts belong together: the groups of projects, and the members that projects have had.
+//! Which accounts belong together: the groups of projects, the members that projects have had, and the users that
+//! classes have had.
 
 use std::collections::hash_map::Entry;
 
@@ -16,14 +17,21 @@ pub(crate) struct Kin {
     groups: FxHashMap<NameId, NameId>,
     members: FxHashMap<(NameId, NameId), NameId>,
     parts: FxHashMap<NameId, (NameId, NameId)>,
+    class_users: FxHashMap<(NameId, NameId), NameId>,
 }
 
 impl Kin {
     /// The accounts that a job counts for.
     pub fn keys(&self, whose: Whose) -> Keys {
-        let Whose { user, project } = whose;
-        let group = self.groups.get(&project).copied();
-        Keys { user, project, group, member: self.members.get(&(project, user)).copied() }
+        let Whose { user, project, class } = whose;
+        Keys {
+            user,
+            project,
+            group: self.groups.get(&project).copied(),
+            member: self.members.get(&(project, user)).copied(),
+            class,
+            class_user: class.and_then(|class| self.class_users.get(&(class, user)).copied()),
+        }
     }
 
     /// The group of a project.
@@ -46,6 +54,17 @@ impl Kin {
             let name = format!("{}/{}", names.name(whose.project), names.name(whose.user));
             let number = *member.insert(names.number(&name));
             self.parts.insert(number, parts);
+        }
+    }
+
+    /// A user has a job of a class: the number of the account for that.
+    pub fn join_class(&mut self, names: &mut Names, class: NameId, user: NameId) -> NameId {
+        match self.class_users.entry((class, user)) {
+            Entry::Occupied(part) => *part.get(),
+            Entry::Vacant(part) => {
+                let name = format!("{}/{}", names.name(class), names.name(user));
+                *part.insert(names.number(&name))
+            }
         }
     }
 

@@ -33,7 +33,7 @@ mod telling;
 mod terms;
 mod timers;
 
-pub use accounts::{CountAt, DEFAULT_PROJECT, OnBreach, QuotaSettings, StoredAccount};
+pub use accounts::{ClassBounds, CountAt, DEFAULT_PROJECT, OnBreach, QuotaSettings, StoredAccount};
 pub use change::{ArrayEnds, Change, LiveJob, Moving, Restored, StoredDirectory};
 pub use disk::Measured;
 pub use engine::{Engine, Settings};

@@ -20,7 +20,7 @@ const LOOK_AGAIN_MS: u64 = 10_000;
 
 impl Job {
     pub(crate) fn whose(&self) -> Whose {
-        Whose { user: self.owner, project: self.project }
+        Whose { user: self.owner, project: self.project, class: self.class }
     }
 
     /// What its next or present execution may cost.
@@ -48,6 +48,25 @@ impl Job {
 }
 
 impl Engine {
+    /// Somebody has a job: the accounts that it counts for are known from now on.
+    pub(crate) fn join(&mut self, whose: Whose) {
+        self.kin.join(&mut self.names, whose);
+        self.join_class(whose);
+    }
+
+    /// Somebody wants a job of a class: what it bounds for each user holds for their first job, too.
+    pub(crate) fn join_class(&mut self, whose: Whose) {
+        if let Some(class) = whose.class {
+            let part = self.kin.join_class(&mut self.names, class, whose.user);
+            self.accounts.joins_class(part, class);
+        }
+    }
+
+    /// The number of a class, which the site has made sure of.
+    pub(crate) fn class_number(&mut self, class: Option<&str>) -> Option<NameId> {
+        class.map(|class| self.names.number(class))
+    }
+
     /// The accounts that a job counts for.
     pub(crate) fn keys(&self, whose: Whose) -> Keys {
         self.kin.keys(whose)
@@ -55,7 +74,7 @@ impl Engine {
 
     /// The site has changed its settings.
     pub(crate) fn on_quotas(&mut self, settings: QuotaSettings) {
-        self.accounts.set_settings(settings);
+        self.accounts.set_settings(settings, &mut self.names);
         self.telling.wanted = true;
         self.look_at_barred();
     }

@@ -135,6 +135,7 @@ impl Engine {
             },
             owner: self.names.number(&live.owner),
             project: self.names.number(&live.project),
+            class: self.class_number(live.class.as_deref()),
             placement,
             priority: live.moving.priority,
             needs: live.needs,

@@ -104,9 +104,20 @@ impl Engine {
     /// What was stored of an account.
     pub(crate) fn bring_back_account(&mut self, stored: StoredAccount) {
         let number = self.names.number(&stored.name);
-        if let (AccountKind::Member, Some((project, user))) = (stored.kind, stored.name.split_once('/')) {
-            let whose = Whose { user: self.names.number(user), project: self.names.number(project) };
-            self.kin.join(&mut self.names, whose);
+        let mut join = |of: &str, user: &str| {
+            let (of, user) = (self.names.number(of), self.names.number(user));
+            match stored.kind {
+                AccountKind::ClassUser => {
+                    let part = self.kin.join_class(&mut self.names, of, user);
+                    self.accounts.joins_class(part, of);
+                }
+                _ => self.kin.join(&mut self.names, Whose { user, project: of, class: None }),
+            }
+        };
+        if let (AccountKind::Member | AccountKind::ClassUser, Some((of, user))) =
+            (stored.kind, stored.name.split_once('/'))
+        {
+            join(of, user);
         }
         self.take_terms(stored.kind, number, stored.terms);
         self.accounts.restore(stored.kind, number, stored.hours);
@@ -204,6 +215,8 @@ impl Engine {
                 let (project, user) = self.kin.of_member(number)?;
                 WhoseTold::Member { project, user }
             }
+            // Policies are not told of classes, which only bound.
+            AccountKind::Class | AccountKind::ClassUser => return None,
         };
         let usual = AccountTerms::default();
         let terms = account.terms.as_ref().map_or(&usual, |(_, terms)| terms);

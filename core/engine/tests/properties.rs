@@ -6,9 +6,9 @@
 
 mod site;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use berth_engine::{Actor, Command, Input, OnBreach, QuotaSettings};
+use berth_engine::{Actor, ClassBounds, Command, Input, OnBreach, QuotaSettings};
 use berth_model::{
     Dependency, DependencyKind, End, JobId, JobSpec, JobState, Limits, NamedAmounts, StateKind,
 };
@@ -25,11 +25,13 @@ enum Happening {
         retries: u32,
         limited: bool,
         named: Option<(&'static str, u64)>,
+        classed: bool,
     },
     SubmitArray {
         tasks: u64,
         bound: Option<u32>,
         named: Option<(&'static str, u64)>,
+        classed: bool,
     },
     Kill(usize),
     Hold(usize),
@@ -70,6 +72,9 @@ enum Happening {
     Advance(u64),
 }
 
+/// The class of some of the jobs.
+const CLASS: &str = "short";
+
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening as H;
     let kind = prop::sample::select(vec![
@@ -90,13 +95,12 @@ fn happening() -> impl Strategy<Value = Happening> {
     let named = prop::option::weighted(0.4, (names, 1u64..3));
     let retries = prop_oneof![3 => Just(0u32), 1 => 1u32..3];
     prop_oneof![
-        6 => (1u64..4, after, prop::bool::weighted(0.1), retries, any::<bool>(), named.clone()).prop_map(
-            |(cpus, after, hold, retries, limited, named)| {
-                H::Submit { cpus, after, hold, retries, limited, named }
-            },
-        ),
-        2 => (1u64..30, prop::option::of(1u32..4), named)
-            .prop_map(|(tasks, bound, named)| H::SubmitArray { tasks, bound, named }),
+        6 => (1u64..4, after, prop::bool::weighted(0.1), retries, any::<bool>(), named.clone(), any::<bool>())
+            .prop_map(|(cpus, after, hold, retries, limited, named, classed)| {
+                H::Submit { cpus, after, hold, retries, limited, named, classed }
+            }),
+        2 => (1u64..30, prop::option::of(1u32..4), named, any::<bool>())
+            .prop_map(|(tasks, bound, named, classed)| H::SubmitArray { tasks, bound, named, classed }),
         3 => any::<usize>().prop_map(H::Kill),
         1 => any::<usize>().prop_map(H::Hold),
         1 => any::<usize>().prop_map(H::Release),
@@ -136,8 +140,17 @@ fn quotas() -> impl Strategy<Value = QuotaSettings> {
         (50u64..400).prop_map(|bytes| Limits { disk_bytes: Some(bytes), ..Limits::default() }),
     ];
     let on_breach = prop_oneof![3 => Just(OnBreach::Wait), 1 => Just(OnBreach::Reject)];
-    (limits, on_breach).prop_map(|(user, on_breach)| QuotaSettings {
-        user,
+    // Of the user, or of the class, or of the user's part of it.
+    (limits, 0..3, on_breach).prop_map(|(limits, whose, on_breach)| QuotaSettings {
+        user: if whose == 0 { limits } else { Limits::default() },
+        classes: BTreeMap::from([(
+            CLASS.to_owned(),
+            match whose {
+                1 => ClassBounds { all: Limits { disk_bytes: None, ..limits }, user: Limits::default() },
+                2 => ClassBounds { all: Limits::default(), user: Limits { disk_bytes: None, ..limits } },
+                _ => ClassBounds::default(),
+            },
+        )]),
         on_breach,
         period_ms: 3_600_000,
         ..QuotaSettings::default()
@@ -152,7 +165,7 @@ fn happen(site: &mut Site, happening: &Happening) {
     };
     let actor = || Actor { name: "ada".into(), administrator: false };
     match *happening {
-        H::Submit { cpus: count, after, hold, retries, limited, named } => {
+        H::Submit { cpus: count, after, hold, retries, limited, named, classed } => {
             let on = after.and_then(|(which, kind)| Some(Dependency { on: pick(site, which)?, kind }));
             let spec = JobSpec {
                 dependencies: on.into_iter().collect(),
@@ -160,15 +173,17 @@ fn happen(site: &mut Site, happening: &Happening) {
                 retry_on_node_failure: retries,
                 time_limit: limited.then_some(Duration::from_secs(60)),
                 named: amounts(named),
+                class: classed.then(|| CLASS.to_owned()),
                 ..cpus(count)
             };
             // An impossible dependency is refused; all else is accepted.
             let _ = site.try_submit(spec);
         }
-        H::SubmitArray { tasks, bound, named } => {
+        H::SubmitArray { tasks, bound, named, classed } => {
             let bound = bound.map(|bound| format!("%{bound}")).unwrap_or_default();
             let array = array(&format!("1-{tasks}{bound}"));
-            let _ = site.try_submit(JobSpec { named: amounts(named), ..array });
+            let class = classed.then(|| CLASS.to_owned());
+            let _ = site.try_submit(JobSpec { named: amounts(named), class, ..array });
         }
         H::Deliver(which) => {
             if !site.inbox.is_empty() {

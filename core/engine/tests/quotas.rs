@@ -4,9 +4,9 @@
 
 mod site;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use berth_engine::{Command, CountAt, Input, OnBreach, QuotaSettings, Refusal};
+use berth_engine::{ClassBounds, Command, CountAt, Input, OnBreach, QuotaSettings, Refusal};
 use berth_model::{AccountKind, AccountTerms, JobId, JobSpec, Limits, StateKind, Used};
 use site::{Manner, Site, array, cpus, job};
 
@@ -474,4 +474,72 @@ fn nothing_is_measured_where_nobody_is_bounded_in_what_lies_on_the_disk() {
     site.submit(hour());
     site.run_dry(0);
     assert!(site.to_measure.is_empty() && !site.engine.measures_directories());
+}
+
+/// A site whose class `short` has these bounds.
+fn site_with_class(bounds: ClassBounds) -> Site {
+    let classes = BTreeMap::from([("short".to_owned(), bounds)]);
+    Site::with_quotas(64, QuotaSettings { classes, ..QuotaSettings::default() })
+}
+
+fn short(spec: JobSpec) -> JobSpec {
+    JobSpec { class: Some("short".into()), ..spec }
+}
+
+#[test]
+fn a_class_bounds_what_of_it_runs_at_once_whoever_sends_it_and_nothing_else() {
+    let all = Limits { running_jobs: Some(2), ..Limits::default() };
+    let mut site = site_with_class(ClassBounds { all, ..ClassBounds::default() });
+    let jobs = [
+        site.submit_as("ada", short(job())),
+        site.submit_as("bob", short(job())),
+        site.submit_as("bob", short(job())),
+        site.submit_as("bob", job()),
+    ];
+    site.settle_all();
+    let (waits, runs) = (StateKind::Pending, StateKind::Running);
+    assert_eq!(jobs.map(|job| site.state(job)), [runs, runs, waits, runs]);
+    let words = site.engine.view(jobs[2]).unwrap().reasons[0].to_string();
+    assert_eq!(words, "quota of class short: it may have 2 jobs at once, and 2 jobs are in use by what runs");
+    site.crash(None, true, 0);
+    site.settle_all();
+    assert_eq!(site.state(jobs[2]), waits, "and so it is after a crash");
+    let name = site.back_end.running()[0].clone();
+    let reports = site.back_end.finish(&name, 0, site.now);
+    site.inbox.extend(reports);
+    site.settle_all();
+    assert_eq!(site.state(jobs[2]), runs);
+}
+
+#[test]
+fn each_user_has_a_bound_of_their_own_in_a_class_and_an_arrays_tasks_count() {
+    let user = Limits { running_jobs: Some(2), cpu_millis: Some(6000), ..Limits::default() };
+    let mut site = site_with_class(ClassBounds { user, ..ClassBounds::default() });
+    site.submit_as("ada", short(array("1-5")));
+    let bob = site.submit_as("bob", short(job()));
+    site.settle_all();
+    assert_eq!(site.back_end.running().len(), 3, "two of ada's, and bob's");
+    assert_eq!(site.state(bob), StateKind::Running);
+    site.run_dry(0);
+    assert_eq!(used(&site, AccountKind::ClassUser, "short/ada").jobs, 5);
+    assert_eq!(used(&site, AccountKind::Class, "short").jobs, 6);
+    let refused = site.try_submit_as("eve", short(cpus(7))).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "it can use more than 6 CPUs, which is all that class-user short/eve may use"
+    );
+}
+
+#[test]
+fn what_a_class_may_use_is_changed_while_the_engine_runs_and_is_nobodys_to_set_by_a_command() {
+    let all = Limits { running_jobs: Some(1), ..Limits::default() };
+    let mut site = site_with_class(ClassBounds { all, ..ClassBounds::default() });
+    let [_, second] = [short(job()), short(job())].map(|spec| site.submit(spec));
+    site.settle_all();
+    assert_eq!(site.state(second), StateKind::Pending);
+    site.set_quotas(QuotaSettings::default());
+    site.settle_all();
+    assert_eq!(site.state(second), StateKind::Running, "the class bounds nothing any more");
+    let refused = site.set_account(AccountKind::Class, "short", Some(AccountTerms::default())).unwrap_err();
+    assert!(refused.to_string().contains("berth.toml"), "{refused}");
 }

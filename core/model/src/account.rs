@@ -18,11 +18,16 @@ pub enum AccountKind {
     Group,
     /// What one user sends in one project: `PROJECT/USER`.
     Member,
+    /// The jobs of a class, whoever sends them.
+    Class,
+    /// What one user sends in one class: `CLASS/USER`.
+    ClassUser,
 }
 
 impl AccountKind {
     /// All of them, in the order of their numbers in the store.
-    pub const ALL: [Self; 4] = [Self::User, Self::Project, Self::Group, Self::Member];
+    pub const ALL: [Self; 6] =
+        [Self::User, Self::Project, Self::Group, Self::Member, Self::Class, Self::ClassUser];
 
     /// In one word.
     #[must_use]
@@ -32,6 +37,8 @@ impl AccountKind {
             Self::Project => "project",
             Self::Group => "group",
             Self::Member => "member",
+            Self::Class => "class",
+            Self::ClassUser => "class-user",
         }
     }
 }

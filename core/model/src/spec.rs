@@ -97,6 +97,9 @@ pub struct JobSpec {
     pub tags: Vec<String>,
     /// The project it counts for.
     pub project: String,
+    /// Its class, of those that the site has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// The executor it asks for; the site's default where it names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<String>,

@@ -89,6 +89,9 @@ pub enum TermsError {
         /// Which kind this is.
         kind: AccountKind,
     },
+    /// Classes are not set by commands.
+    #[error("what a class may use stands in berth.toml, under [[classes]]")]
+    OfTheFile,
     /// Not a name.
     #[error(
         "{0:?} is no name: a name has letters, digits, and -_.@ after the first sign, and at most {MOST_NAME} of them"
@@ -118,6 +121,9 @@ impl AccountTerms {
         if kind == AccountKind::Member {
             let of = "user, project or group";
             return Err(TermsError::NotHere { what: "terms of its own", of, kind });
+        }
+        if matches!(kind, AccountKind::Class | AccountKind::ClassUser) {
+            return Err(TermsError::OfTheFile);
         }
         let names = [name].into_iter().chain(self.group.as_deref());
         for name in names.chain(self.members.iter().map(String::as_str)) {

@@ -240,6 +240,7 @@ fn spec(number: usize, job: &Job) -> JobSpec {
         description: String::new(),
         tags: vec![],
         project: "default".into(),
+        class: None,
         executor: None,
         image: None,
         command: Command::Argv(vec!["true".into()]),

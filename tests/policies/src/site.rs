@@ -380,6 +380,7 @@ fn spec(project: &str, work: Work) -> JobSpec {
         description: String::new(),
         tags: vec![],
         project: project.into(),
+        class: None,
         executor: None,
         image: None,
         command: Command::Argv(vec!["true".into()]),

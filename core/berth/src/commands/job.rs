@@ -116,7 +116,8 @@ fn cause(row: &JobRow) -> String {
 fn owner(job: &JobDetail) -> String {
     let row = &job.row;
     let project = if row.project.is_empty() { String::new() } else { format!(", project {}", row.project) };
-    format!("{}{project}, executor {}", row.user, row.executor)
+    let class = job.spec.class.as_ref().map(|class| format!(", class {class}")).unwrap_or_default();
+    format!("{}{project}{class}, executor {}", row.user, row.executor)
 }
 
 fn command(spec: &Submit) -> String {

@@ -28,6 +28,9 @@ pub struct JobOptions {
     /// Project that the job counts for
     #[arg(short, long, value_name = "NAME")]
     project: Option<String>,
+    /// Class, of those that the site has
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
     /// Executor, by its name in berth.toml
     #[arg(long, value_name = "NAME")]
     executor: Option<String>,
@@ -141,6 +144,7 @@ impl JobOptions {
             description: self.description,
             tags: self.tag,
             project: self.project,
+            class: self.class,
             executor: self.executor,
             image: self.image,
             command: None,
@@ -200,6 +204,7 @@ pub fn overlay(base: Submit, over: Submit) -> Submit {
         description: over.description.or(base.description),
         tags: list(base.tags, over.tags),
         project: over.project.or(base.project),
+        class: over.class.or(base.class),
         executor: over.executor.or(base.executor),
         image: over.image.or(base.image),
         command: over.command.or(base.command),

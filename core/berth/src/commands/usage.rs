@@ -18,7 +18,8 @@ use crate::{
 /// Whose usage is to be shown.
 #[derive(Args, Clone, Debug)]
 pub struct UsageArgs {
-    /// For each user, project, group of projects, or member of a project: yours, or all for an administrator
+    /// For each user, project, group of projects, member of a project, class, or user in a class: yours, or all for
+    /// an administrator
     #[arg(long, value_name = "WHAT", default_value = "user")]
     by: By,
     /// Count ended jobs only since then: a duration back from now such as 7d, or 2030-01-31T09:00:00Z
@@ -36,6 +37,10 @@ enum By {
     Group,
     /// Each member of a project, named PROJECT/USER
     Member,
+    /// Each class of jobs
+    Class,
+    /// Each user in a class, named CLASS/USER
+    ClassUser,
 }
 
 impl UsageArgs {
@@ -49,6 +54,8 @@ impl UsageArgs {
             By::Project => ("project", "PROJECT"),
             By::Group => ("group", "GROUP"),
             By::Member => ("member", "MEMBER"),
+            By::Class => ("class", "CLASS"),
+            By::ClassUser => ("class-user", "CLASS/USER"),
         };
         let rows = session.client().await?.usage(by, self.since.as_deref()).await?;
         if session.output.json {

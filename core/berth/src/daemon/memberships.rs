@@ -46,6 +46,11 @@ impl Memberships {
         self.project(project).is_some_and(|terms| terms.members.contains(user))
     }
 
+    /// The group of a project.
+    pub fn group(&self, project: &str) -> Option<String> {
+        self.project(project)?.group.clone()
+    }
+
     /// Whether a user is a member of a project whose members see and control each other's jobs.
     pub fn shares(&self, project: &str, user: &str) -> bool {
         self.project(project).is_some_and(|terms| terms.shared && terms.members.contains(user))

@@ -229,7 +229,8 @@ impl Daemon {
 
     /// Has the loop hold to what the configuration says now. False when it has ended.
     pub async fn apply_quotas(&self) -> bool {
-        let quotas = settings::quotas(&self.config.now().quotas);
+        let config = self.config.now();
+        let quotas = settings::quotas(&config.quotas, &config.classes);
         self.inbox.tell(message::Message::Quotas(Box::new(quotas))).await
     }
 
@@ -274,7 +275,7 @@ fn engine_settings(config: &Config) -> Settings {
         has_network_policy: config.network.is_some(),
         // What they want is not known yet. If it is nothing, the answer is yes.
         asks_before_starts: !config.watchers.is_empty(),
-        quotas: settings::quotas(&config.quotas),
+        quotas: settings::quotas(&config.quotas, &config.classes),
         site_resources: settings::site_resources(config),
     }
 }

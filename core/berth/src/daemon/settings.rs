@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use berth_config::{Config, Effective, Jobs, Loaded, Quotas};
-use berth_engine::{CountAt, OnBreach, QuotaSettings};
+use berth_config::{Class, Config, Effective, Jobs, Loaded, Quotas};
+use berth_engine::{ClassBounds, CountAt, OnBreach, QuotaSettings};
 use berth_model::NamedAmounts;
 use tokio::sync::watch;
 
@@ -72,6 +72,7 @@ impl LiveConfig {
             ..new.jobs.clone()
         };
         next.quotas = new.quotas.clone();
+        next.classes.clone_from(&new.classes);
         next.scheduler = new.scheduler.clone();
         next.auth.policy = new.auth.policy.clone();
         next.auth.sessions = new.auth.sessions;
@@ -149,7 +150,8 @@ impl LiveConfig {
 }
 
 /// What the engine holds everybody to.
-pub fn quotas(quotas: &Quotas) -> QuotaSettings {
+pub fn quotas(quotas: &Quotas, classes: &[Class]) -> QuotaSettings {
+    let class = |class: &Class| (class.name.clone(), ClassBounds { all: class.all, user: class.user });
     QuotaSettings {
         period_ms: u64::try_from(quotas.period.as_millis()).unwrap_or(u64::MAX),
         on_breach: match quotas.on_breach {
@@ -166,6 +168,7 @@ pub fn quotas(quotas: &Quotas) -> QuotaSettings {
         submissions_per_minute: quotas.submissions_per_minute,
         half_life_ms: u64::try_from(quotas.half_life.as_millis()).unwrap_or(u64::MAX),
         open_projects: quotas.open_projects,
+        classes: classes.iter().map(class).collect(),
     }
 }
 
@@ -196,7 +199,7 @@ fn reloads(key: &str, same_network: bool, same_watchers: bool) -> bool {
         }
         ["watchers", _, "every" | "name"] => false,
         ["quotas", "half-life"] => false,
-        ["jobs", _] | ["log", "level"] | ["quotas" | "scheduler" | "auth", ..] => true,
+        ["jobs", _] | ["log", "level"] | ["quotas" | "classes" | "scheduler" | "auth", ..] => true,
         ["network", ..] => same_network,
         ["watchers", ..] => same_watchers,
         _ => false,
@@ -213,6 +216,7 @@ mod tests {
             "jobs.longest-time",
             "log.level",
             "quotas.user.cpu-time",
+            "classes.0.all.running-jobs",
             "scheduler.policy",
             "scheduler.limits.time",
             "auth.settings.administrators",

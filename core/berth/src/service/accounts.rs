@@ -114,6 +114,9 @@ impl Service {
                 AccountKind::Member => name
                     .split_once('/')
                     .is_some_and(|(project, member)| member == user || memberships.shares(project, user)),
+                // How full a class is, is what its jobs wait for.
+                AccountKind::Class => true,
+                AccountKind::ClassUser => name.split_once('/').is_some_and(|(_, part)| part == user),
             }
     }
 

@@ -21,10 +21,12 @@ impl Service {
     ) -> Result<Command, ErrorBody> {
         let submission = self.daemon.store.submission(found.id).await.map_err(failures::store)?;
         let submission = submission.ok_or_else(|| access::no_such_job(&found.id.to_string()))?;
-        let limits = &self.daemon.config.now().jobs;
-        let spec = submit::altered(&submission.spec, alteration, limits)?;
+        let config = self.daemon.config.now();
+        let spec = submit::altered(&submission.spec, alteration, (&*config).into())?;
         let before = Some(submission.spec.priority);
-        submit::check_priority(spec.priority, before, limits, access::administers(who))?;
+        submit::check_priority(spec.priority, before, &config.jobs, access::administers(who))?;
+        let group = self.daemon.memberships.group(&spec.project);
+        submit::check_class(&spec, &submission.owner.user, group.as_deref(), &config.classes)?;
         let grant = self.granted(&submission.owner, &spec, &submission.executor).await?;
         let (owner, executor) = (submission.owner.clone(), submission.executor.clone());
         let submission = Arc::new(Submission { spec, owner, grant, executor });

@@ -40,9 +40,12 @@ impl Service {
             dependencies.push((found.id, kind));
         }
         let ids: Vec<JobId> = dependencies.iter().map(|&(id, _)| id).collect();
-        let limits = &self.daemon.config.now().jobs;
-        let spec = submit::check(job, dependencies, limits, now())?;
-        submit::check_priority(spec.priority, None, limits, access::administers(who))?;
+        let config = self.daemon.config.now();
+        let asked_priority = job.priority.unwrap_or(0);
+        let spec = submit::check(job, dependencies, (&*config).into(), now())?;
+        submit::check_priority(asked_priority, None, &config.jobs, access::administers(who))?;
+        let group = self.daemon.memberships.group(&spec.project);
+        submit::check_class(&spec, &who.identity.user, group.as_deref(), &config.classes)?;
         if let Some(notices) = &spec.notices {
             let asked = self.daemon.notices.may_ask(&who.identity, notices);
             asked.map_err(|refused| submit::wrong(refused.field, refused.words))?;

@@ -71,7 +71,7 @@ impl Service {
         let by = match kind {
             AccountKind::User => Some(UsageBy::User),
             AccountKind::Project => Some(UsageBy::Project),
-            AccountKind::Group | AccountKind::Member => None,
+            AccountKind::Group | AccountKind::Member | AccountKind::Class | AccountKind::ClassUser => None,
         };
         let jobs = match by {
             Some(by) => self.daemon.store.usage(by, since).await.map_err(failures::store)?,

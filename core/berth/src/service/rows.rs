@@ -163,6 +163,7 @@ fn spec(spec: &JobSpec, is_owner: bool) -> Submit {
         description: some(&spec.description),
         tags: spec.tags.clone(),
         project: some(&spec.project),
+        class: spec.class.clone(),
         executor: spec.executor.clone(),
         image: spec.image.clone(),
         command: Some(command(&spec.command, is_owner)),

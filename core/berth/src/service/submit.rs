@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use berth_api::{Alteration, CommandText, ErrorBody, ErrorCode, Problem, Submit};
-use berth_config::Jobs;
+use berth_config::{Class, Config, Jobs};
 use berth_executor_api::Capabilities;
 use berth_model::{
     Command, Dependency, DependencyKind, JobFile, JobId, JobNotices, JobRef, JobSpec, NamedAmounts, Occasion,
@@ -80,10 +80,11 @@ pub fn unknown_dependency(job: JobRef, field: &str) -> ErrorBody {
 pub fn check(
     job: Submit,
     dependencies: Vec<(JobId, DependencyKind)>,
-    limits: &Jobs,
+    Rules { jobs: limits, classes }: Rules<'_>,
     now: UtcMs,
 ) -> Result<JobSpec, ErrorBody> {
     let mut problems = Problems::default();
+    let class = class_of(job.class.as_deref(), classes, &mut problems);
     let command = command(job.command, limits, &mut problems);
     let name =
         job.name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| usual_name(command.as_ref()));
@@ -92,7 +93,7 @@ pub fn check(
     }
     check_env(&job.env, &mut problems);
     let resources = resources(&job.cpus, &job.memory, job.gpus, job.exclusive, limits, &mut problems);
-    let time_limit = time_limit(job.time.as_deref(), limits, &mut problems);
+    let time_limit = time_limit(job.time.as_deref(), limits, class, &mut problems);
     let grace =
         problems.read("grace", job.grace.as_deref(), berth_model::parse_duration).unwrap_or(limits.grace);
     let begin = begin(job.begin.as_deref(), now, &mut problems);
@@ -130,6 +131,7 @@ pub fn check(
         description: job.description.unwrap_or_default(),
         tags: job.tags,
         project: job.project.unwrap_or_else(|| "default".into()),
+        class: class.map(|class| class.name.clone()),
         executor: job.executor,
         image: job.image,
         command: command.unwrap_or_else(|| Command::Argv(Vec::new())),
@@ -147,7 +149,7 @@ pub fn check(
         dependencies: dependencies.into_iter().map(|(on, kind)| Dependency { on, kind }).collect(),
         hold: job.hold,
         begin,
-        priority: job.priority.unwrap_or(0),
+        priority: job.priority.or(class.and_then(|class| class.priority)).unwrap_or(0),
         volumes,
         ports: job.ports,
         network: job.network,
@@ -161,7 +163,73 @@ pub fn check(
         notices,
         extensions: job.options,
     };
+    within_class(class, &spec, &mut problems);
     finish(spec, problems)
+}
+
+/// What the site says of jobs.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// `[jobs]`
+    pub jobs: &'a Jobs,
+    /// `[[classes]]`
+    pub classes: &'a [Class],
+}
+
+impl<'a> From<&'a Config> for Rules<'a> {
+    fn from(config: &'a Config) -> Self {
+        Self { jobs: &config.jobs, classes: &config.classes }
+    }
+}
+
+/// The class that a job names, or that of jobs that name none.
+fn class_of<'a>(asked: Option<&str>, classes: &'a [Class], problems: &mut Problems) -> Option<&'a Class> {
+    let Some(name) = asked else { return classes.iter().find(|class| class.default) };
+    let found = classes.iter().find(|class| class.name == name);
+    if found.is_none() {
+        let names: Vec<&str> = classes.iter().map(|class| class.name.as_str()).collect();
+        problems.add(
+            "class",
+            match names.as_slice() {
+                [] => format!("there is no class {name:?}; this site has none"),
+                names => format!("there is no class {name:?}; there are {}", names.join(", ")),
+            },
+        );
+    }
+    found
+}
+
+fn within_class(class: Option<&Class>, spec: &JobSpec, problems: &mut Problems) {
+    if let Some((field, words)) = class.and_then(|class| class.beyond(spec)) {
+        problems.add(field, words);
+    }
+}
+
+/// Whether somebody's job, in a project of this group, may be of the class that it is of.
+///
+/// # Errors
+/// When it may not, with the classes that it may be of.
+pub fn check_class(
+    spec: &JobSpec,
+    owner: &str,
+    group: Option<&str>,
+    classes: &[Class],
+) -> Result<(), ErrorBody> {
+    let admits = |class: &&Class| class.admits(owner, &spec.project, group);
+    let Some(class) = classes.iter().find(|class| Some(&class.name) == spec.class.as_ref()) else {
+        return Ok(());
+    };
+    if admits(&class) {
+        return Ok(());
+    }
+    let open: Vec<&str> = classes.iter().filter(admits).map(|class| class.name.as_str()).collect();
+    let others = match open.as_slice() {
+        [] => "none is for it".to_owned(),
+        names => format!("it may be of {}", names.join(", ")),
+    };
+    let (project, class) = (&spec.project, &class.name);
+    let words = format!("a job of {owner} in project {project} cannot be of class {class}; {others}");
+    Err(ErrorBody::new(ErrorCode::Forbidden, words))
 }
 
 /// Checks the priority of a job that had another one before, if it is not new. Who has a job with a higher one than
@@ -190,8 +258,14 @@ pub fn check_priority(
 ///
 /// # Errors
 /// Everything that is wrong with the change, each at its field.
-pub fn altered(spec: &JobSpec, alteration: &Alteration, limits: &Jobs) -> Result<JobSpec, ErrorBody> {
+pub fn altered(
+    spec: &JobSpec,
+    alteration: &Alteration,
+    Rules { jobs: limits, classes }: Rules<'_>,
+) -> Result<JobSpec, ErrorBody> {
     let mut problems = Problems::default();
+    // A class that the site no longer has bounds nothing.
+    let class = classes.iter().find(|class| Some(&class.name) == spec.class.as_ref());
     let Alteration { priority, project, cpus, memory, gpus, time } = alteration;
     let mut spec = spec.clone();
     if cpus.is_some() || memory.is_some() || gpus.is_some() {
@@ -205,13 +279,16 @@ pub fn altered(spec: &JobSpec, alteration: &Alteration, limits: &Jobs) -> Result
         spec.asked_cpus |= cpus.is_some();
     }
     if time.is_some() {
-        spec.time_limit = time_limit(time.as_deref(), limits, &mut problems);
+        spec.time_limit = time_limit(time.as_deref(), limits, class, &mut problems);
     }
     if let Some(project) = project {
         check_word("project", project, &mut problems);
         spec.project.clone_from(project);
     }
     spec.priority = priority.unwrap_or(spec.priority);
+    if cpus.is_some() || memory.is_some() || gpus.is_some() {
+        within_class(class, &spec, &mut problems);
+    }
     finish(spec, problems)
 }
 
@@ -316,21 +393,34 @@ fn resources(
     }
 }
 
-fn time_limit(text: Option<&str>, limits: &Jobs, problems: &mut Problems) -> Option<Duration> {
+fn time_limit(
+    text: Option<&str>,
+    limits: &Jobs,
+    class: Option<&Class>,
+    problems: &mut Problems,
+) -> Option<Duration> {
     let given = problems.read("time", text, berth_model::parse_duration);
     if given.is_some_and(|time| time.is_zero()) {
         problems.add("time", "a job that may run no time at all never runs");
     }
-    let time = given.or(limits.default_time);
-    match (time, limits.longest_time) {
-        (Some(time), Some(longest)) if time > longest => {
-            let longest = berth_model::format_duration(longest);
-            problems.add("time", format!("the site allows at most {longest} (jobs.longest-time)"));
-            Some(time)
-        }
-        (None, longest) => longest,
-        (time, _) => time,
+    let of_class = class.and_then(|class| class.longest_time.map(|longest| (longest, class.name.as_str())));
+    let longest = of_class.map(|(longest, _)| longest).or(limits.longest_time);
+    if let (Some(given), Some(longest)) = (given, longest)
+        && given > longest
+    {
+        let longest = berth_model::format_duration(longest);
+        problems.add(
+            "time",
+            match of_class {
+                Some((_, class)) => format!("jobs of class {class} may have at most {longest}"),
+                None => format!("the site allows at most {longest} (jobs.longest-time)"),
+            },
+        );
     }
+    let usual = class.and_then(|class| class.default_time).or(limits.default_time);
+    // A usual limit of the site may be longer than what the class allows.
+    let usual = usual.map_or(longest, |usual| Some(longest.map_or(usual, |longest| usual.min(longest))));
+    given.or(usual)
 }
 
 fn begin(text: Option<&str>, now: UtcMs, problems: &mut Problems) -> Option<UtcMs> {

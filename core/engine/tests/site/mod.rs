@@ -408,6 +408,10 @@ impl Site {
         for job in self.store.jobs() {
             names.insert((AccountKind::User, job.owner.clone()));
             names.insert((AccountKind::Project, job.project.clone()));
+            if let Some(class) = &job.class {
+                names.insert((AccountKind::Class, class.clone()));
+                names.insert((AccountKind::ClassUser, format!("{class}/{}", job.owner)));
+            }
         }
         for (kind, name) in names {
             let (durable, known) = (self.store.in_use(kind, &name), self.engine.standing(kind, &name).in_use);
@@ -483,6 +487,7 @@ pub fn job() -> JobSpec {
         description: String::new(),
         tags: vec![],
         project: "default".into(),
+        class: None,
         executor: None,
         image: None,
         command: Command::Argv(vec!["true".into()]),

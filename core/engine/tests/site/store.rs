@@ -42,6 +42,7 @@ impl Stored {
                 };
                 for job in self.jobs.values_mut().filter(of_it) {
                     job.project.clone_from(&submission.spec.project);
+                    job.class.clone_from(&submission.spec.class);
                     job.needs = submission.spec.resources;
                     job.time_limit_ms = submission.spec.time_limit.map(|limit| limit.as_millis() as u64);
                 }
@@ -171,6 +172,10 @@ impl Stored {
         match kind {
             AccountKind::User => job.owner == name,
             AccountKind::Project => job.project == name,
+            AccountKind::Class => job.class.as_deref() == Some(name),
+            AccountKind::ClassUser => {
+                job.class.as_ref().is_some_and(|class| format!("{class}/{}", job.owner) == name)
+            }
             AccountKind::Group | AccountKind::Member => false,
         }
     }
@@ -180,7 +185,10 @@ impl Stored {
         let active = |job: &&LiveJob| job.array.is_none() && job.moving.state.attempt().is_some();
         let whose = |job: &&LiveJob| Self::is_of(job, kind, name);
         let running = self.jobs.values().filter(active).filter(whose);
-        let disk = self.jobs.values().filter(whose).filter_map(|job| self.directories.get(&job.id));
+        // Classes bound nothing on the disk, and it is not counted for them.
+        let has_disk = !matches!(kind, AccountKind::Class | AccountKind::ClassUser);
+        let disk = self.jobs.values().filter(whose).filter(|_| has_disk);
+        let disk = disk.filter_map(|job| self.directories.get(&job.id));
         let running = running.map(|job| InUse::by(&job.needs));
         let all = running.chain(disk.map(|&(_, bytes)| InUse::disk(bytes)));
         all.fold(InUse::default(), |sum, part| sum.plus(&part))
@@ -201,11 +209,16 @@ impl Stored {
     pub fn check_quotas(&self, now: UtcMs, quotas: &QuotaSettings) {
         let users: BTreeSet<&str> = self.jobs.values().map(|job| job.owner.as_str()).collect();
         let projects: BTreeSet<&str> = self.jobs.values().map(|job| job.project.as_str()).collect();
-        let whose = users.into_iter().map(|name| (AccountKind::User, name, &quotas.user));
+        let whose = users.iter().map(|&name| (AccountKind::User, name.to_owned(), &quotas.user));
         let projects = projects.into_iter().filter(|&name| name != "default");
-        for (kind, name, usual) in
-            whose.chain(projects.map(|name| (AccountKind::Project, name, &quotas.project)))
-        {
+        let projects = projects.map(|name| (AccountKind::Project, name.to_owned(), &quotas.project));
+        let classes = quotas.classes.iter().flat_map(|(class, bounds)| {
+            let parts = users.iter().map(move |user| format!("{class}/{user}"));
+            let parts = parts.map(move |part| (AccountKind::ClassUser, part, &bounds.user));
+            parts.chain([(AccountKind::Class, class.clone(), &bounds.all)])
+        });
+        for (kind, name, usual) in whose.chain(projects).chain(classes) {
+            let name = name.as_str();
             let own =
                 self.terms.get(&(kind, name.to_owned())).map(|(_, terms)| terms.limits).unwrap_or_default();
             let used = self.used_and_kept(kind, name, now, quotas.period_ms);

@@ -16,13 +16,16 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UsageQuery {
-    /// `user`, `project`, `group` or `member`; `user` where it is not given.
+    /// `user`, `project`, `group`, `member`, `class` or `class-user`; `user` where it is not given.
     by: Option<String>,
     /// RFC 3339; ever, where it is not given.
     since: Option<String>,
 }
 
-/// Tells what users, projects, groups or members of projects have used, as far as the caller may see them: what counts
+/// Whose use is told.
+const KINDS: [&str; 6] = ["user", "project", "group", "member", "class", "class-user"];
+
+/// Tells what users, projects, groups, members of projects, classes or users in classes have used, as far as the caller may see them: what counts
 /// against quotas, what fades, what is kept for what runs; of users and projects also what ended jobs took.
 #[utoipa::path(
     get,
@@ -38,11 +41,9 @@ pub(super) async fn list(
     Query(UsageQuery { by, since }): Query<UsageQuery>,
 ) -> Answer<Vec<UsageRow>> {
     let by = by.unwrap_or_else(|| "user".to_owned());
-    if !matches!(by.as_str(), "user" | "project" | "group" | "member") {
-        return Err(Refusal::at(
-            "by",
-            format!("{by:?} is not known; usage is told by `user`, `project`, `group` or `member`"),
-        ));
+    if !KINDS.contains(&by.as_str()) {
+        let kinds = KINDS.join(", ");
+        return Err(Refusal::at("by", format!("{by:?} is not known; usage is told by one of {kinds}")));
     }
     Ok(Json(front.backend.usage(&who, by, since).await?))
 }

@@ -30,7 +30,7 @@ pub(super) const MOVING: [&str; 16] = [
 ];
 
 /// The columns that tasks have of their array, in the order in which [`job`] reads them.
-pub(super) const SHARED: [&str; 15] = [
+pub(super) const SHARED: [&str; 16] = [
     "owner",
     "project",
     "name",
@@ -46,6 +46,7 @@ pub(super) const SHARED: [&str; 15] = [
     "node_retries",
     "wants_network",
     "named",
+    "class",
 ];
 
 /// Which jobs a query is about, and with them where the columns of arrays come from.
@@ -228,6 +229,7 @@ pub(super) fn job(row: &Row) -> Result<LiveJob, Fault> {
         retry_on_node_failure: columns.short()?,
         wants_network: columns.get()?,
         named: columns.json()?,
+        class: columns.maybe_text()?,
         begin: columns.maybe_instant()?,
         dependencies: Vec::new(),
         moving,

@@ -108,6 +108,7 @@ pub(super) struct Added<'a> {
     node_retries: Vec<i64>,
     wants_network: Vec<bool>,
     named: Vec<Option<String>>,
+    class: Vec<Option<Text<'a>>>,
 }
 
 impl<'a> Added<'a> {
@@ -130,12 +131,13 @@ impl<'a> Added<'a> {
         self.node_retries.push(i64::from(job.retry_on_node_failure));
         self.wants_network.push(job.wants_network);
         self.named.push(json_unless(&job.named, job.named.is_empty())?);
+        self.class.push(job.class.as_deref().map(kept));
         Ok(())
     }
 
     pub(super) fn given(&self) -> Given<'_> {
         let mut given = self.moved.given();
-        let own: [&(dyn ToSql + Sync); 17] = [
+        let own: [&(dyn ToSql + Sync); 18] = [
             &self.owner,
             &self.project,
             &self.name,
@@ -153,6 +155,7 @@ impl<'a> Added<'a> {
             &self.node_retries,
             &self.wants_network,
             &self.named,
+            &self.class,
         ];
         given.extend(own);
         given
@@ -169,6 +172,7 @@ pub(super) struct Altered<'a> {
     gpus: Vec<i64>,
     time_limit_ms: Vec<Option<i64>>,
     grace_ms: Vec<i64>,
+    class: Vec<Option<Text<'a>>>,
 }
 
 impl<'a> Altered<'a> {
@@ -182,6 +186,7 @@ impl<'a> Altered<'a> {
         self.gpus.push(i64::from(spec.resources.gpus));
         self.time_limit_ms.push(spec.time_limit.map(millis));
         self.grace_ms.push(millis(spec.grace));
+        self.class.push(spec.class.as_deref().map(kept));
     }
 
     pub(super) fn given(&self) -> Given<'_> {
@@ -193,6 +198,7 @@ impl<'a> Altered<'a> {
             &self.gpus,
             &self.time_limit_ms,
             &self.grace_ms,
+            &self.class,
         ]
     }
 }

@@ -29,7 +29,7 @@ pub(super) const MOVED: [Column; 17] = [
 ];
 
 /// What only a submission sets.
-pub(super) const OWN: [Column; 17] = [
+pub(super) const OWN: [Column; 18] = [
     ("owner", "text"),
     ("project", "text"),
     ("name", "text"),
@@ -47,10 +47,11 @@ pub(super) const OWN: [Column; 17] = [
     ("node_retries", "bigint"),
     ("wants_network", "boolean"),
     ("named", "text"),
+    ("class", "text"),
 ];
 
 /// What a change to a waiting job sets.
-pub(super) const ALTERED: [Column; 7] = [
+pub(super) const ALTERED: [Column; 8] = [
     ("id", "bigint"),
     ("project", "text"),
     ("cpu_millis", "bigint"),
@@ -58,6 +59,7 @@ pub(super) const ALTERED: [Column; 7] = [
     ("gpus", "bigint"),
     ("time_limit_ms", "bigint"),
     ("grace_ms", "bigint"),
+    ("class", "text"),
 ];
 
 const CHARGED: [Column; 9] = [

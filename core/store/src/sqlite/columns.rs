@@ -18,7 +18,8 @@ pub(super) const MOVING: &str = "state, detail, attempt, returned, node, eligibl
 
 /// The columns that never change, in the order in which [`shared`] reads them.
 pub(super) const SHARED: &str = "owner, project, name, executor, constraints, cpu_millis, memory_bytes, gpus, \
-     time_limit_ms, grace_ms, submitted, array_range, node_retries, wants_network, begin_at, named, dependencies";
+     time_limit_ms, grace_ms, submitted, array_range, node_retries, wants_network, begin_at, named, class, \
+     dependencies";
 
 impl Detail {
     pub(super) fn as_sql(&self) -> ToSqlOutput<'_> {
@@ -151,6 +152,7 @@ pub(super) fn shared(id: JobId, moving: Moving, columns: &mut Columns<'_>) -> Re
         wants_network: columns.get()?,
         begin: columns.maybe_instant()?,
         named: columns.json()?,
+        class: columns.get()?,
         dependencies: Vec::new(),
         moving,
     };

@@ -66,8 +66,8 @@ impl<'c> Writer<'c> {
             add_job: prepare(&format!(
                 "INSERT INTO jobs (id, {moving}, owner, project, name, executor, constraints, cpu_millis, \
                  memory_bytes, gpus, time_limit_ms, grace_ms, submitted, begin_at, array_range, dependencies, \
-                 node_retries, wants_network, named) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-                 ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)"
+                 node_retries, wants_network, named, class) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+                 ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)"
             ))?,
             // A task that is there already is one of an array that runs again.
             add_task: prepare(&format!(
@@ -78,7 +78,7 @@ impl<'c> Writer<'c> {
             add_spec: prepare("INSERT INTO specs (id, submission) VALUES (?1, ?2)")?,
             alter_job: prepare(
                 "UPDATE jobs SET project = ?2, cpu_millis = ?3, memory_bytes = ?4, gpus = ?5, time_limit_ms = ?6, \
-                 grace_ms = ?7 WHERE id = ?1",
+                 grace_ms = ?7, class = ?8 WHERE id = ?1",
             )?,
             alter_spec: prepare("UPDATE specs SET submission = ?2 WHERE id = ?1")?,
             // Leaves the index on `ended` alone, which nearly every change of a job's state can.
@@ -225,7 +225,7 @@ impl<'c> Writer<'c> {
         let dependencies = json_unless(&job.dependencies, job.dependencies.is_empty())?;
         let range = job.array.map(|range| range.to_string());
         let named = json_unless(&job.named, job.named.is_empty())?;
-        let columns: [&dyn ToSql; 17] = [
+        let columns: [&dyn ToSql; 18] = [
             &job.owner,
             &job.project,
             &job.name,
@@ -243,6 +243,7 @@ impl<'c> Writer<'c> {
             &job.retry_on_node_failure,
             &job.wants_network,
             &named,
+            &job.class,
         ];
         for (index, column) in (AFTER_MOVING..).zip(columns) {
             statement.raw_bind_parameter(index, column)?;
@@ -274,6 +275,7 @@ impl<'c> Writer<'c> {
             spec.resources.gpus,
             spec.time_limit.map(millis),
             millis(spec.grace),
+            spec.class,
         ])?;
         self.text.clear();
         serde_json::to_writer(&mut self.text, submission)?;

@@ -44,6 +44,7 @@ impl Model {
                 let of_array = |other: &LiveJob| other.task_of.is_some_and(|(array, _)| array == *job);
                 for job in self.jobs.values_mut().filter(|other| other.id == *job || of_array(other)) {
                     job.project.clone_from(&spec.project);
+                    job.class.clone_from(&spec.class);
                     job.needs = spec.resources;
                     job.time_limit_ms = spec.time_limit.map(|limit| limit.as_millis() as u64);
                     job.grace_ms = spec.grace.as_millis() as u64;

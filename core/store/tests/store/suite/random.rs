@@ -203,6 +203,7 @@ fn job() -> impl Strategy<Value = (Box<LiveJob>, Vec<String>)> {
                     }),
                     owner: owner.into(),
                     project: project.into(),
+                    class: network.then(|| project.into()),
                     name,
                     named: constraints.keys().map(|key| (key.clone(), cpus)).collect(),
                     constraints,
