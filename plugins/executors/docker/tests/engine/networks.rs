@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use berth_executor_api::{AttemptState, Executor, ExecutorError, Launch, NetworkAttachment};
+use futures::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -196,7 +197,7 @@ async fn jobs_reach_those_of_their_network_and_nobody_elses() {
     let public = berth.sh(ANSWERING).await;
     berth.wrote(&public, "stdout", "up").await;
     let all: Vec<&str> = jobs.iter().map(|(_, _, address)| address.as_str()).collect();
-    for (of, from, own) in &jobs {
+    let looks = jobs.iter().map(async |(of, from, own)| {
         let sisters: Vec<&str> = jobs
             .iter()
             .filter(|(network, _, address)| network == of && address != own)
@@ -209,7 +210,8 @@ async fn jobs_reach_those_of_their_network_and_nobody_elses() {
             let seen = what_the_engine_does(&berth, from).await;
             panic!("{of}: {own} reaches {got:?} and not just {sisters:?}; {seen}");
         }
-    }
+    });
+    join_all(looks).await;
     let got = reached(&berth, &public, &all).await;
     assert_eq!(got, Vec::<String>::new(), "from outside");
     berth.executor().cleanup(false).await.unwrap();
