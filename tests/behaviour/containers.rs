@@ -5,7 +5,7 @@ use std::time::Duration;
 use berth_api::{Controls, Piece, Submit};
 use berth_testbed::{IMAGE_BASH, IMAGE_PLAIN};
 
-use crate::harness::{Containers, DEADLINE, Terminal, eventually, is_root, sh};
+use crate::harness::{Containers, DEADLINE, Terminal, eventually, in_container, is_root, sh};
 
 #[tokio::test]
 #[ignore = "needs a Docker Engine"]
@@ -94,4 +94,27 @@ async fn what_the_engine_has_not_got_is_said() {
     site.berth.succeeds(job).await;
     let said = site.berth.cli(["exec", &job.to_string(), "true"]).await;
     assert!(said.refused(4).contains("does not run"));
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker Engine"]
+async fn a_projects_volume_is_mounted_for_its_jobs_and_for_no_others() {
+    let site = Containers::start().await;
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+    let reads = site.berth.open_folder("reads");
+    std::fs::write(reads.join("sample"), "acgt").unwrap();
+    let volume = format!("reads={}:ro", reads.display());
+    site.berth.cli(["project", "create", "rna", "--add", &user, "--volume", &volume]).await.ok();
+    let script = "cat /mnt/reads/sample 2>&1; touch /mnt/reads/new 2>/dev/null && echo written";
+    let job = |project: &str| Submit {
+        project: Some(project.into()),
+        volumes: vec!["reads".into()],
+        ..in_container(IMAGE_PLAIN, sh(script))
+    };
+    let ours = site.berth.submit_job(job("rna")).await;
+    site.berth.end_of(ours).await;
+    assert_eq!(site.berth.log(ours).await, "acgt", "it is there, for reading");
+    let theirs = site.berth.submit_job(job("default")).await;
+    site.berth.end_of(theirs).await;
+    assert!(site.berth.log(theirs).await.contains("No such file"), "{}", site.berth.log(theirs).await);
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use berth_api::{ControlRequest, Controls, Submit};
 
-use crate::harness::{Berth, Process, eventually, sh};
+use crate::harness::{ANN, Berth, People, Process, eventually, is_root, sh};
 
 /// A job that writes its process's number, and that of a child, and stays.
 async fn with_child(berth: &Berth, name: &str) -> (u64, [Process; 2]) {
@@ -213,6 +213,70 @@ async fn a_waiting_job_is_changed_and_starts_with_what_it_asks_for_then() {
     assert!(words.iter().any(|text| text.contains("priority 0 -> -3, project default -> rna")), "{words:?}");
     let late = berth.cli(["alter", "--priority", "1", &waits]).await.ok();
     assert!(late.contains("it has ended already"), "{late}");
+}
+
+#[tokio::test]
+async fn a_running_job_takes_up_a_longer_time_limit() {
+    let berth = Berth::start().await;
+    let go = berth.path("go");
+    let script = format!("while [ ! -e {} ]; do sleep 0.05; done; echo done", go.display());
+    let job = berth.submit_job(Submit { time: Some("10s".into()), ..sh(&script) }).await;
+    let other = berth.submit_job(Submit { time: Some("10s".into()), ..sh("sleep 1000") }).await;
+    berth.wait_for(job, "running").await;
+    berth.cli(["alter", "--time", "1h", "--priority", "4", &job.to_string()]).await.ok();
+    assert_eq!(berth.end_of(other).await.state, "killed", "ten seconds have passed");
+    let running = berth.wait_for(job, "running").await;
+    assert_eq!((running.row.time_limit_ms, running.row.priority), (Some(3_600_000), 4));
+    let history: Vec<_> = running.history.iter().map(|entry| entry.text.clone()).collect();
+    assert!(history.iter().any(|text| text.contains("time limit 10s -> 1h")), "{history:?}");
+    fs::write(go, "").unwrap();
+    berth.succeeds(job).await;
+}
+
+#[tokio::test]
+async fn a_running_job_takes_up_a_shorter_time_limit() {
+    let mut berth = Berth::start().await;
+    let job = berth.submit_job(Submit { time: Some("1h".into()), ..sh("sleep 1000") }).await;
+    berth.wait_for(job, "running").await;
+    let refused = berth.cli(["alter", "--time", "1ms", &job.to_string()]).await;
+    assert!(refused.code == 1 && refused.err.contains("has run longer than that already"), "{refused:?}");
+    let refused = berth.cli(["alter", "--cpus", "2", &job.to_string()]).await;
+    assert!(refused.err.contains("only the priority and the time limit can be changed"), "{refused:?}");
+    berth.cli(["alter", "--time", "10s", &job.to_string()]).await.ok();
+    // The supervisor holds it to that, also while Berth is away.
+    berth.kill_dash_9();
+    berth.start_again().await;
+    let row = berth.end_of(job).await;
+    assert!(row.state == "killed" && format!("{:?}", row.cause).contains("time-limit"), "{row:?}");
+}
+
+#[tokio::test]
+async fn a_site_says_what_may_be_changed_of_a_job_that_was_submitted() {
+    let berth = Berth::with(|setup| setup.jobs = "changeable = [\"time\", \"priority:admin\"]".into()).await;
+    let job = berth.submit_job(Submit { hold: true, ..sh("true") }).await.to_string();
+    let refused = berth.cli(["alter", "--cpus", "2", &job]).await;
+    let words = "nobody changes cpus here once a job is submitted; \
+                 what can be changed is time, priority (by administrators)";
+    assert!(refused.code == 1 && refused.err.contains(words), "{refused:?}");
+    berth.cli(["alter", "--time", "1h", &job]).await.ok();
+    let priority = berth.cli(["alter", "--priority", "1", &job]).await;
+    match is_root() {
+        true => drop(priority.ok()),
+        false => assert!(priority.err.contains("only administrators change priority"), "{priority:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn what_only_administrators_change_others_do_not() {
+    let people =
+        People::with(|setup| setup.jobs = "changeable = [\"time\", \"priority:admin\"]".into()).await;
+    people.as_user(ANN, &["submit", "--hold", "--", "true"]).await.ok();
+    let refused = people.as_user(ANN, &["alter", "--priority", "1", "1"]).await;
+    assert!(refused.err.contains("only administrators change priority here"), "{refused:?}");
+    people.as_user(ANN, &["alter", "--time", "1h", "1"]).await.ok();
+    people.berth.cli(["alter", "--priority", "1", "1"]).await.ok();
+    assert_eq!(people.berth.job(1).await.row.priority, 1);
 }
 
 #[tokio::test]

@@ -275,7 +275,11 @@ async fn its_administrators_look_after_users_and_projects() {
     assert_eq!((set.priority, set.limits["cpus"].as_str(), set.limits.len()), (70, "8", 1));
     assert!(site.says("goduser", &["list"]).await.contains(&site.user));
     let volume = ["volume", "proj", "--add", "-n", "v", "-p", "/"];
-    assert!(site.god("godproject", &volume).await.out.contains("Forbidden"));
+    site.god("godproject", &volume).await;
+    let of_project = || async { berth.client().account("project", "proj").await.unwrap().settings.volumes };
+    assert!(of_project().await.is_empty(), "nobody gets the whole disk");
+    site.god("godproject", &["volume", "proj", "--add", "-n", "v", "-p", "/srv/v", "-a", "rw"]).await;
+    assert_eq!(of_project().await["v"].path, "/srv/v");
     assert!(site.god("goduser", &["remove", "--force", "bob"]).await.out.contains("Forbidden"));
     site.says("godproject", &["delete", "proj"]).await;
     assert_eq!(berth.client().account("project", "proj").await.unwrap().version, 0);

@@ -5,6 +5,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admit;
 mod archive;
 mod arrays;
 mod classes;

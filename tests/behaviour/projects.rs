@@ -61,6 +61,45 @@ async fn projects_and_quotas_are_as_before_after_a_crash() {
 }
 
 #[tokio::test]
+async fn a_projects_volumes_are_set_told_and_kept_over_a_crash() {
+    let mut berth = closed().await;
+    berth.cli(["project", "create", "rna", "--add", &me(), "--volume", "reads=/srv/reads:ro"]).await.ok();
+    let shown = berth.cli(["project", "change", "rna", "--volume", "out=/srv/out"]).await.ok();
+    assert!(shown.contains("reads: /srv/reads (ro)") && shown.contains("out: /srv/out (rw)"), "{shown}");
+    berth.kill_dash_9();
+    berth.start_again().await;
+    let shown = berth.cli(["--json", "project", "show", "rna"]).await.json();
+    let volumes = json!({"out": {"path": "/srv/out"}, "reads": {"path": "/srv/reads", "read_only": true}});
+    assert_eq!(shown["settings"]["volumes"], volumes);
+    berth.cli(["project", "change", "rna", "--volume", "out=none"]).await.ok();
+    let shown = berth.cli(["--json", "project", "show", "rna"]).await.json();
+    assert_eq!(shown["settings"]["volumes"], json!({"reads": {"path": "/srv/reads", "read_only": true}}));
+    let audit = berth.cli(["audit"]).await.ok();
+    assert!(audit.contains("volume out none -> /srv/out (rw)"), "{audit}");
+    assert!(audit.contains("volume out /srv/out (rw) -> none"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_project_gets_no_volume_with_tricks_in_its_path_or_a_name_that_everybody_knows() {
+    let berth = closed().await;
+    for (volume, words) in [
+        ("data=/srv/../etc", "is not absolute, or has `..` in it"),
+        ("data=/", "is no plain path"),
+        ("data=/srv//x", "is no plain path"),
+        ("data=/srv/$USER", "which stands for nothing here"),
+        ("home=/srv/home", "is the name of a volume that everybody knows"),
+        ("a/b=/srv", "is no name"),
+        ("data=srv", "is not NAME=PATH"),
+    ] {
+        let said = berth.cli(["project", "create", "rna", "--volume", volume]).await;
+        assert!(said.code != 0 && said.err.contains(words), "{volume}: {said:?}");
+    }
+    let said = berth.cli(["user", "change", "ann", "--volume", "data=/srv"]).await;
+    assert!(said.code != 0, "only projects have volumes: {said:?}");
+    assert_eq!(berth.cli(["--json", "project", "list"]).await.json(), json!([]));
+}
+
+#[tokio::test]
 async fn a_change_that_rests_on_an_old_version_is_refused_and_one_that_does_not_name_a_version_is_not() {
     let berth = closed().await;
     let version = |shown: &serde_json::Value| shown["version"].as_u64().unwrap().to_string();

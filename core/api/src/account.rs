@@ -31,6 +31,24 @@ pub struct AccountSettings {
     pub members: Vec<String>,
     /// Of a project: members see and control each other's jobs in it.
     pub shared: bool,
+    /// Of a project: volumes of its own, by name. Its jobs may ask for them as for the site's; where a name is the
+    /// same, the site's counts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, VolumeRow>,
+}
+
+/// A volume of a project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeRow {
+    /// Where it is on the nodes, absolute and without `..`.
+    pub path: String,
+    /// Where jobs see it; `/mnt/NAME` where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Jobs may only read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
 }
 
 impl Default for AccountSettings {
@@ -44,6 +62,7 @@ impl Default for AccountSettings {
             group: None,
             members: Vec::new(),
             shared: false,
+            volumes: BTreeMap::new(),
         }
     }
 }

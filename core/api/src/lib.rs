@@ -14,7 +14,9 @@ mod operate;
 mod people;
 mod submit;
 
-pub use account::{AccountDay, AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, SetAccount};
+pub use account::{
+    AccountDay, AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, SetAccount, VolumeRow,
+};
 pub use attach::{ExecQuery, StatsRow, TerminalSize, Word};
 pub use client::{
     ApiStream, AttachedInput, AttachedOutput, Broken, Client, ClientError, JobsText, Piece, Target,
@@ -31,4 +33,4 @@ pub use operate::{
     PluginCheck, PluginRow, ResourceRow, ServerInfo, TokenCreated, TokenRow, UsageRow,
 };
 pub use people::{PasswordRow, SessionCreated, SetPassword, SignIn};
-pub use submit::{CommandText, Submit, Submitted, VolumeText};
+pub use submit::{Changed, CommandText, Submit, Submitted, VolumeText};

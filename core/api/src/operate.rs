@@ -23,7 +23,7 @@ pub enum Controls {
     Rerun,
     /// Send them a signal.
     Signal,
-    /// Change what they ask for, while they wait.
+    /// Change what they ask for: anything while they wait, their priority and time limit while they run.
     Alter,
     /// Remove the directories of ended ones; what is known of them stays.
     Archive,
@@ -185,7 +185,7 @@ pub struct ResourceRow {
 pub struct PluginRow {
     /// Its name in berth.toml.
     pub name: String,
-    /// `scheduler`, `auth`, `watcher`, `network`, `executor`.
+    /// `scheduler`, `auth`, `watcher`, `network`, `admit`, `executor`.
     pub kind: String,
     /// What it says its own name and version are.
     pub version: String,

@@ -158,4 +158,18 @@ pub struct Submitted {
     /// How many tasks it has, for an array.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<u64>,
+    /// What the site's filters have changed of it, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Changed>,
+}
+
+/// Something that a filter has changed of what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Changed {
+    /// The filter, by its name in berth.toml.
+    pub filter: String,
+    /// The field, such as `time` or `labels.team`.
+    pub field: String,
+    /// In words.
+    pub text: String,
 }

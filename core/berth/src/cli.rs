@@ -70,7 +70,7 @@ pub enum Command {
     Release(control::ManyArgs),
     /// Run jobs again, under the same numbers; ended ones with something changed, if that is wanted
     Rerun(control::AlterArgs),
-    /// Change what waiting jobs ask for: priority, project, resources, time limit
+    /// Change what jobs ask for: priority, project, resources, time limit; of running ones, priority and time limit
     Alter(control::AlterArgs),
     /// Remove or pack the directories of ended jobs; what is known of them stays
     Archive(control::ArchiveArgs),

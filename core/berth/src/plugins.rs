@@ -43,6 +43,7 @@ pub fn known() -> KnownPlugins {
         auth: policies(PolicyKind::Auth),
         watcher: policies(PolicyKind::Watcher),
         network: policies(PolicyKind::Network),
+        admit: policies(PolicyKind::Admit),
     }
 }
 

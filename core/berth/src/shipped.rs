@@ -35,6 +35,7 @@ shipped![
     Watcher "max-lifespan" "max-lifespan",
     Network "bridge" "bridge",
     Network "isolated" "isolated",
+    Admit "rules" "rules",
 ];
 
 /// The shipped policy of this kind and name.

@@ -10,19 +10,21 @@ use std::{
 
 use crate::{
     checked::{
-        Auth, Cluster, Config, Executor, Jobs, Limits, Log, Own, Policy, PolicySource, Quotas, Server,
-        Sessions, Watcher, bare,
+        Auth, Changeable, Cluster, Config, Executor, Filter, Jobs, Limits, Log, Own, Policy, PolicySource,
+        Quotas, Server, Sessions, Watcher, bare,
     },
     diagnostics::{Problem, nearest},
     known::{KnownPlugins, PolicyKind},
     quantity,
     raw::{
-        At, CountAt, Open, RawAuth, RawBounds, RawCluster, RawConfig, RawExecutor, RawJobs, RawLimits,
-        RawLog, RawNetwork, RawQuotas, RawServer, RawWatcher,
+        At, CountAt, Open, RawAuth, RawBounds, RawCluster, RawConfig, RawExecutor, RawFilter, RawJobs,
+        RawLimits, RawLog, RawNetwork, RawQuotas, RawServer, RawWatcher,
     },
     source::{Sources, Span},
 };
 
+/// What can be changed of a job that was submitted.
+const CHANGEABLE: [&str; 6] = ["priority", "project", "cpus", "memory", "gpus", "time"];
 /// The longest path that the kernel takes for a socket, less the zero at its end.
 const MOST_SOCKET_BYTES: usize = 107;
 /// Leaves room for job and attempt within the 63 bytes that a Kubernetes name may have.
@@ -55,6 +57,7 @@ impl Check<'_> {
             auth: self.auth(&auth),
             watchers: self.watchers(&raw.watchers),
             network: self.network(&raw.network),
+            filters: self.filters(&raw.filters, &raw.watchers),
             notices: self.notices(&raw.notices),
             webhooks: self.webhooks(&raw.webhooks),
             executors: self.executors(raw.executors),
@@ -153,6 +156,7 @@ impl Check<'_> {
             default_time: raw.default_time.as_ref().map(|time| time.0),
             longest_time: raw.longest_time.as_ref().map(|time| time.0),
             grace: raw.grace.0,
+            changeable: self.changeable(&raw.changeable),
             retry_on_node_failure: *raw.retry_on_node_failure,
             starts_per_plan: *raw.starts_per_plan,
             most_priority: raw.most_priority.as_ref().map(|most| **most),
@@ -162,6 +166,30 @@ impl Check<'_> {
             archive_limit_bytes: raw.archive_limit.0,
             history_limit: *raw.history_limit,
         }
+    }
+
+    fn changeable(&mut self, raw: &[At<String>]) -> Vec<Changeable> {
+        let mut fields: Vec<Changeable> = Vec::with_capacity(raw.len());
+        for text in raw {
+            let (field, administrators) = match text.strip_suffix(":admin") {
+                Some(field) => (field, true),
+                None => (text.as_str(), false),
+            };
+            if !CHANGEABLE.contains(&field) {
+                let label = match nearest(field, CHANGEABLE) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("write {}, each with or without `:admin`", CHANGEABLE.join(", ")),
+                };
+                let message = format!("jobs.changeable: {field:?} is nothing that can be changed of a job");
+                self.error(&text.span(), message, label);
+            } else if fields.iter().any(|known| known.field == field) {
+                let message = format!("jobs.changeable: {field:?} stands there twice");
+                self.error(&text.span(), message, "take this one out");
+            } else {
+                fields.push(Changeable { field: field.to_owned(), administrators });
+            }
+        }
+        fields
     }
 
     fn quotas(&mut self, raw: &RawQuotas, jobs: &RawJobs) -> Quotas {
@@ -298,6 +326,33 @@ impl Check<'_> {
             watchers.push(Watcher { name: watcher.name.value(), policy, every: watcher.every.0 });
         }
         watchers
+    }
+
+    fn filters(&mut self, raw: &[At<RawFilter>], watchers: &[At<RawWatcher>]) -> Vec<Filter> {
+        let known = self.known;
+        let mut seen = BTreeSet::new();
+        let mut filters = Vec::with_capacity(raw.len());
+        for filter in raw {
+            self.name("a filter's name", &filter.name, &filter.name.span());
+            if !seen.insert(filter.name.as_str()) {
+                let message = format!("two filters are called {:?}", *filter.name);
+                self.error(&filter.name.span(), message, "call this one something else");
+            } else if watchers.iter().any(|watcher| *watcher.name == *filter.name)
+                || ["scheduler", "auth", "network"].contains(&filter.name.as_str())
+            {
+                let message = format!("another policy than this filter is called {:?}, too", *filter.name);
+                self.error(&filter.name.span(), message, "call this one something else");
+            }
+            let policy = self.policy(
+                ("filters", &known.admit),
+                &filter.policy,
+                &filter.settings,
+                &filter.grants,
+                &filter.limits,
+            );
+            filters.push(Filter { name: filter.name.value(), policy, on_failure: *filter.on_failure });
+        }
+        filters
     }
 
     fn network(&mut self, raw: &RawNetwork) -> Option<Policy> {

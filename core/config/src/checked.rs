@@ -14,7 +14,7 @@ use crate::{
     known::KnownPlugins,
     load::Loader,
     notices::{Notices, Webhook},
-    raw::{Archive, CountAt, LogFormat, OnBreach},
+    raw::{Archive, CountAt, LogFormat, OnBreach, OnFailure},
 };
 
 /// Everything that berth.toml decides, checked. Paths are absolute.
@@ -31,6 +31,8 @@ pub struct Config {
     pub watchers: Vec<Watcher>,
     /// `None` when jobs get the network that their executor gives them.
     pub network: Option<Policy>,
+    /// In the order in which they are asked.
+    pub filters: Vec<Filter>,
     pub notices: Notices,
     /// In the order of the file.
     pub webhooks: Vec<Webhook>,
@@ -116,6 +118,8 @@ pub struct Jobs {
     pub grace: Duration,
     /// The highest priority that users may give their jobs.
     pub most_priority: Option<i32>,
+    /// What may be changed of a job that was submitted.
+    pub changeable: Vec<Changeable>,
     /// The most retries after the loss of a node.
     pub retry_on_node_failure: u32,
     /// The most starts in one plan.
@@ -130,6 +134,15 @@ pub struct Jobs {
     pub archive_limit_bytes: u64,
     /// The most events shown of one job's history.
     pub history_limit: u32,
+}
+
+/// One of `jobs.changeable`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changeable {
+    /// The field.
+    pub field: String,
+    /// Only administrators change it.
+    pub administrators: bool,
 }
 
 /// `[quotas]`
@@ -267,6 +280,17 @@ pub struct Watcher {
     pub policy: Policy,
     /// How often it looks.
     pub every: Duration,
+}
+
+/// One of `[[filters]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Its name, no two alike.
+    pub name: String,
+    /// The policy.
+    pub policy: Policy,
+    /// What happens to a job when it fails.
+    pub on_failure: OnFailure,
 }
 
 /// One of `[executors]`

@@ -25,7 +25,7 @@ pub struct Setting {
     number: usize,
     /// The key.
     key: String,
-    /// Names of tables and key, joined with dots; a watcher goes by its place in the list, from 0.
+    /// Names of tables and key, joined with dots; a watcher or filter goes by its place in the list, from 0.
     pub path: String,
     /// The value as TOML; hidden where it may be a secret.
     pub value: String,

@@ -1,7 +1,7 @@
 //! `BERTH__SECTION__KEY` variables, laid over the file before anything is checked.
 //!
 //! Two underscores part the names of tables and keys. Within one, upper case and underscores stand for
-//! lower case and dashes, so `BERTH__JOBS__DEFAULT_CPUS` is `default-cpus` in `[jobs]`. A watcher is named
+//! lower case and dashes, so `BERTH__JOBS__DEFAULT_CPUS` is `default-cpus` in `[jobs]`. A watcher or filter is named
 //! by its `name`. The value is read as TOML where it is TOML and as a bare text where it is not.
 
 use std::collections::BTreeMap;

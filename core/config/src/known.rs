@@ -163,7 +163,7 @@ pub struct ExecutorKind {
     pub keys: Vec<KeyDoc>,
 }
 
-/// One of the four kinds of policies.
+/// One of the kinds of policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyKind {
     /// The policies that ship with Berth.
@@ -194,4 +194,6 @@ pub struct KnownPlugins {
     pub watcher: PolicyKind,
     /// Network policies.
     pub network: PolicyKind,
+    /// Filters of what is submitted.
+    pub admit: PolicyKind,
 }

@@ -28,8 +28,8 @@ mod source;
 mod tree;
 
 pub use checked::{
-    Auth, Cluster, Config, Executor, Jobs, Ldap, Limits, Log, NamedResource, Own, Policy, PolicySource,
-    Proxy, Quotas, Server, Sessions, Store, Watcher,
+    Auth, Changeable, Cluster, Config, Executor, Filter, Jobs, Ldap, Limits, Log, NamedResource, Own, Policy,
+    PolicySource, Proxy, Quotas, Server, Sessions, Store, Watcher,
 };
 pub use classes::Class;
 pub use defaults::Surroundings;
@@ -38,6 +38,6 @@ pub use effective::{Effective, Setting};
 pub use known::{Bounds, ExecutorKind, KeyDoc, KeyKind, KnownPlugins, PolicyKind};
 pub use load::{Loaded, Loader, load, usual_file};
 pub use notices::{Encryption, Mail, Notices, UserWebhooks, Webhook};
-pub use raw::{Archive, CountAt, LogFormat, OnBreach};
+pub use raw::{Archive, CountAt, LogFormat, OnBreach, OnFailure};
 pub use schema::{reference, schema};
 pub use source::Origin;

@@ -94,6 +94,10 @@ pub struct RawConfig {
     pub watchers: Vec<At<RawWatcher>>,
     /// The policy that says which network a job gets.
     pub network: RawNetwork,
+    /// Policies that see what is submitted, and changes of jobs, before it is accepted: one after the other, in the
+    /// order of the file. Each may change it, of which the submitter is told, or refuse it.
+    #[schemars(extend("default" = []))]
+    pub filters: Vec<At<RawFilter>>,
     /// Who is told of jobs, and how.
     pub notices: RawNotices,
     /// Addresses that are called whenever something happens to a job, whoever's it is.
@@ -201,6 +205,11 @@ pub struct RawJobs {
     /// The highest priority that users may give their jobs; administrators may go beyond. Left out, any may be given.
     #[schemars(range(min = -1_000_000, max = 1_000_000))]
     pub most_priority: Option<At<i32>>,
+    /// What may be changed of a job after it was submitted, with `berth alter` and `berth rerun`, of priority, project,
+    /// cpus, memory, gpus and time. Names that end in `:admin` are for administrators only. While a job runs, its
+    /// priority and time limit can be changed, and the rest as long as it waits.
+    #[schemars(extend("default" = ["priority", "project", "cpus", "memory", "gpus", "time"]))]
+    pub changeable: Vec<At<String>>,
     /// The most retries that `--retry-on-node-failure` may ask for.
     #[schemars(range(min = 0, max = 100), extend("default" = 0))]
     pub retry_on_node_failure: At<u32>,
@@ -493,6 +502,39 @@ pub struct RawNetwork {
     pub grants: Vec<At<String>>,
     /// What one call may cost, and how much misbehaviour is borne.
     pub limits: RawLimits,
+}
+
+/// `[[filters]]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawFilter {
+    /// What it is called in logs and to submitters; no two alike.
+    pub name: At<String>,
+    /// The name of a policy that ships with Berth, or the path of a component: with a `/` in it, or `.wasm`
+    /// at its end.
+    pub policy: At<String>,
+    /// What happens to a job when the policy fails or is benched.
+    #[schemars(extend("default" = "refuse"))]
+    pub on_failure: At<OnFailure>,
+    /// The policy's own settings; `berth plugin inspect` lists them.
+    #[schemars(extend("default" = {}))]
+    pub settings: Open,
+    /// The capabilities that the policy is granted.
+    #[schemars(extend("default" = ["accounts", "log"]))]
+    pub grants: Vec<At<String>>,
+    /// What one call may cost, and how much misbehaviour is borne.
+    pub limits: RawLimits,
+}
+
+/// What happens to a job when a filter fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum OnFailure {
+    /// It is not accepted.
+    Refuse,
+    /// It is accepted as if there were no such filter.
+    Admit,
 }
 
 /// `[notices]`

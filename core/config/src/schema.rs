@@ -42,9 +42,9 @@ pub fn schema(known: &KnownPlugins) -> Value {
 fn scrub(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            // Everything may be left out, but what makes a watcher or a webhook.
+            // Everything may be left out, but what makes a watcher, a filter or a webhook.
             let has = |key: &str| object.get("properties").is_some_and(|keys| keys.get(key).is_some());
-            if has("every") {
+            if has("every") || has("on-failure") {
                 object.insert("required".to_owned(), json!(["name", "policy"]));
             } else if has("url") {
                 object.insert("required".to_owned(), json!(["name", "url", "key-file"]));

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The order in which sections are written.
-pub(crate) const SECTIONS: [&str; 15] = [
+pub(crate) const SECTIONS: [&str; 16] = [
     "cluster",
     "server",
     "jobs",
@@ -19,6 +19,7 @@ pub(crate) const SECTIONS: [&str; 15] = [
     "auth",
     "watchers",
     "network",
+    "filters",
     "notices",
     "webhooks",
     "executors",

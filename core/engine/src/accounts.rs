@@ -490,6 +490,15 @@ impl Accounts {
         }
     }
 
+    /// What was reserved for an execution is not, for now.
+    pub fn give_back(&mut self, keys: Keys, cost: &Cost) {
+        for (kind, name) in keys.iter() {
+            let (account, most) = (self.entry(kind, name), cost.most());
+            account.reserved = account.reserved.less(&most.used);
+            account.in_use = account.in_use.less(&most.in_use);
+        }
+    }
+
     /// An execution is over, which may never have run: what was reserved for it is free again, and what it used
     /// is charged.
     pub fn settle(&mut self, now: UtcMs, keys: Keys, cost: &Cost, started: Option<UtcMs>, ended: UtcMs) {

@@ -1,8 +1,8 @@
-//! Jobs that are changed while they wait, or before they run again.
+//! Jobs that are changed while they wait or run, or before they run again.
 
 use std::sync::Arc;
 
-use berth_model::{EventKind, JobId, JobSpec, StateKind, Submission};
+use berth_model::{EventKind, JobId, JobSpec, JobState, StateKind, Submission};
 
 use crate::{
     Answer, Change, Engine, LiveJob, Refusal,
@@ -22,10 +22,11 @@ struct Old {
 
 impl Old {
     fn same_but_priority(&self, spec: &JobSpec) -> bool {
-        self.project == spec.project
-            && self.class == spec.class
-            && self.needs == spec.resources
-            && self.time_limit_ms == spec.time_limit.map(millis)
+        self.same_but_what_runs_takes_up(spec) && self.time_limit_ms == spec.time_limit.map(millis)
+    }
+
+    fn same_but_what_runs_takes_up(&self, spec: &JobSpec) -> bool {
+        self.project == spec.project && self.class == spec.class && self.needs == spec.resources
     }
 
     /// In words, for the history.
@@ -54,6 +55,7 @@ impl Engine {
         id: JobId,
         submission: &Arc<Submission>,
         by: &str,
+        notes: Vec<String>,
     ) -> Result<Answer, Refusal> {
         let spec = &submission.spec;
         let job = self.jobs.get(&id).ok_or(Refusal::NotLive(id))?;
@@ -76,7 +78,21 @@ impl Engine {
             (Kind::Array(_), _) => {
                 return Err(self.refusal(id, "its tasks have begun; only its priority can be changed"));
             }
-            (Kind::Plain, _) => return Err(self.refusal(id, "only what waits can be changed")),
+            (Kind::Plain, StateKind::Stopping) => return Err(self.refusal(id, "it is being ended")),
+            (Kind::Plain, _) if !old.same_but_what_runs_takes_up(spec) => {
+                let why = "of what has started, only the priority and the time limit can be changed";
+                return Err(self.refusal(id, why));
+            }
+            (Kind::Plain, _) => {
+                if old.time_limit_ms != spec.time_limit.map(millis) {
+                    self.limit_anew(id, spec.time_limit.map(millis))?;
+                }
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.priority = spec.priority;
+                }
+                self.altered(id, submission, format!("changed by {by}: {words}"), notes);
+                return Ok(Answer::Done);
+            }
         }
         let (placement, owner) = (job.placement, job.owner);
         self.check_feasible(placement, &submission.executor, &spec.resources)?;
@@ -99,12 +115,47 @@ impl Engine {
             job.take(spec, whose);
         }
         self.move_directories(id, spec.array.map_or(0, |range| range.tasks()), whose);
+        self.altered(id, submission, format!("changed by {by}: {words}"), notes);
+        Ok(Answer::Done)
+    }
+
+    /// Has a change written, and told to whom it concerns.
+    fn altered(&mut self, id: JobId, submission: &Arc<Submission>, text: String, notes: Vec<String>) {
         self.out.changes.push(Change::Altered { job: id, submission: Arc::clone(submission) });
-        self.record(id, EventKind::Note { text: format!("changed by {by}: {words}") });
+        self.record(id, EventKind::Note { text });
+        self.record_notes(id, notes);
         self.save(id);
         self.touch(id);
         self.telling.wanted = true;
-        Ok(Answer::Done)
+    }
+
+    /// A job that runs takes up another time limit: what is kept for it, its timer, and its back end's.
+    fn limit_anew(&mut self, id: JobId, limit_ms: Option<u64>) -> Result<(), Refusal> {
+        let job = self.jobs.get(&id).ok_or(Refusal::NotLive(id))?;
+        let (JobState::Running { attempt } | JobState::Suspended { attempt }) = job.state else {
+            return Err(self.refusal(id, "its time limit can be changed before it starts, and once it runs"));
+        };
+        let Some(limit) = limit_ms else {
+            return Err(self.refusal(id, "a time limit cannot be taken away from what runs"));
+        };
+        let started = job.run.as_ref().and_then(|run| run.started).unwrap_or(self.now);
+        if started.0.saturating_add(limit) <= self.now.0 {
+            return Err(self.refusal(id, "it has run longer than that already; kill it instead"));
+        }
+        let executor = self.nodes.executor_of(job.placement);
+        let abilities = self.nodes.executor(executor).map(|state| state.abilities).unwrap_or_default();
+        if !abilities.new_time_limit {
+            let (executor, what) =
+                (self.names.name(executor).to_owned(), "change the time limit of what runs");
+            return Err(Refusal::Unable { executor, what });
+        }
+        self.reserve_anew(id, limit_ms)?;
+        if let Some(run) = self.jobs.get_mut(&id).and_then(|job| job.run.as_mut()) {
+            run.other_limit = true;
+        }
+        self.set_time_limit(id, attempt);
+        self.send_time_limit(id);
+        Ok(())
     }
 
     /// What is to run again with something changed.

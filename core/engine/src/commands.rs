@@ -18,14 +18,16 @@ use crate::{
 impl Engine {
     pub(crate) fn on_command(&mut self, token: Token, command: Command) {
         let answer = match command {
-            Command::Submit { submission, ended, by } => self.submit(&submission, &ended, &by),
+            Command::Submit { submission, ended, by, notes } => self.submit(&submission, &ended, &by, notes),
             Command::Kill { job, cause } => self.kill(job, cause),
             Command::Hold { job, by } => self.hold(job, &by),
             Command::Release { job, by } => self.release(job, &by),
             Command::Suspend { job } => self.suspend(token, job),
             Command::Resume { job } => self.resume(token, job),
-            Command::Rerun { job, stored, altered, by } => self.rerun(job, stored, altered.as_ref(), by),
-            Command::Alter { job, submission, by } => self.alter(job, &submission, &by),
+            Command::Rerun { job, stored, altered, by, notes } => {
+                self.rerun(job, stored, altered.as_ref(), by, notes)
+            }
+            Command::Alter { job, submission, by, notes } => self.alter(job, &submission, &by, notes),
             Command::Message { job, text } => self.message(job, text),
             Command::Note { job, text } => self.note(job, text),
             Command::Signal { job, signal } => self.signal(token, job, signal),
@@ -47,6 +49,7 @@ impl Engine {
         submission: &Arc<Submission>,
         ended: &[(JobId, StateKind)],
         by: &str,
+        notes: Vec<String>,
     ) -> Result<Answer, Refusal> {
         let spec = &submission.spec;
         let executor = self.names.number(&submission.executor);
@@ -115,6 +118,7 @@ impl Engine {
         self.out.changes.push(Change::NextId(self.next_id));
         self.out.changes.push(Change::Added { job: live, submission: Arc::clone(submission) });
         self.record(id, EventKind::Submitted { by: by.to_owned() });
+        self.record_notes(id, notes);
         self.insert(id, job);
         Ok(Answer::Submitted(id))
     }
@@ -318,6 +322,11 @@ impl Engine {
         Ok(Answer::Done)
     }
 
+    /// Writes into a job's history what was done about it by others than people.
+    pub(crate) fn record_notes(&mut self, id: JobId, notes: Vec<String>) {
+        notes.into_iter().for_each(|text| self.record(id, EventKind::Note { text }));
+    }
+
     fn ask_able(
         &mut self,
         token: Token,
@@ -333,6 +342,7 @@ impl Engine {
             ControlAction::Signal(_) => abilities.signal,
             ControlAction::Suspend | ControlAction::Resume => abilities.suspend,
             ControlAction::Terminate { .. } => true,
+            ControlAction::TimeLimit { .. } => abilities.new_time_limit,
         };
         if !able {
             return Err(Refusal::Unable { executor: self.names.name(executor).to_owned(), what });
@@ -347,6 +357,7 @@ impl Engine {
         stored: Option<Box<LiveJob>>,
         altered: Option<&Arc<Submission>>,
         by: String,
+        notes: Vec<String>,
     ) -> Result<Answer, Refusal> {
         if let Some(job) = self.jobs.get(&id) {
             if altered.is_some() {
@@ -378,6 +389,7 @@ impl Engine {
         self.lost.remove(&id);
         self.revive(*stored);
         self.record(id, EventKind::Requeued { reason: format!("{by} asked for a rerun") });
+        self.record_notes(id, notes);
         self.save(id);
         Ok(Answer::Done)
     }

@@ -160,8 +160,11 @@ impl Engine {
                 }
             }
             Due::TimeLimit(id, attempt) => {
-                if self.jobs.get(&id).is_some_and(|job| job.state.attempt() == Some(attempt)) {
-                    self.stop(id, StopCause::TimeLimit);
+                match self.time_limit_due(id, attempt) {
+                    // It has been given another one meanwhile.
+                    Some(at) if at > self.now => self.timers.set(at, Due::TimeLimit(id, attempt)),
+                    Some(_) => drop(self.stop(id, StopCause::TimeLimit)),
+                    None => {}
                 }
             }
             Due::StopAgain(id, attempt) => self.stop_again(id, attempt),

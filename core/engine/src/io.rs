@@ -111,6 +111,8 @@ pub enum Command {
         ended: Vec<(JobId, StateKind)>,
         /// Who submitted it.
         by: String,
+        /// What is to stand in its history beside that.
+        notes: Vec<String>,
     },
     /// End it.
     Kill {
@@ -153,16 +155,20 @@ pub enum Command {
         altered: Option<Arc<Submission>>,
         /// Who asked.
         by: String,
+        /// What is to stand in its history beside that.
+        notes: Vec<String>,
     },
-    /// Change a job that waits.
+    /// Change a job.
     Alter {
         /// Which.
         job: JobId,
         /// In place of what was asked before. Only the priority, the project, the resources and the time limit may
-        /// differ.
+        /// differ; of what runs, the priority and the time limit.
         submission: Arc<Submission>,
         /// Who asked.
         by: String,
+        /// What is to stand in its history beside that.
+        notes: Vec<String>,
     },
     /// Write down what a running job wants its people to know.
     Message {
@@ -346,6 +352,14 @@ pub enum Refusal {
         /// How much.
         bound: Bound,
     },
+    /// An account has not enough left for what runs to run longer.
+    #[error("{account} has not enough left of {bound} for that")]
+    NotLeft {
+        /// Whose quota.
+        account: String,
+        /// How much.
+        bound: Bound,
+    },
     /// No administrator has made the project.
     #[error("there is no project {0}; an administrator can make it with `berth project create {0}`")]
     NoSuchProject(String),
@@ -401,6 +415,8 @@ pub struct Abilities {
     pub signal: bool,
     /// It ends attempts at their time limit by itself.
     pub time_limit: bool,
+    /// What runs can get another time limit.
+    pub new_time_limit: bool,
     /// It keeps attempts waiting, in their order, that it has no room for yet.
     pub queues: bool,
 }
@@ -626,6 +642,11 @@ pub enum ControlAction {
     Terminate {
         /// The grace.
         grace: Duration,
+    },
+    /// Run no longer than this from its start on.
+    TimeLimit {
+        /// How long.
+        limit: Duration,
     },
 }
 

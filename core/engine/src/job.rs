@@ -85,6 +85,8 @@ pub(crate) struct Run {
     pub(crate) held: Vec<Held>,
     /// Whether the attempt was known to be taken when the question that is under way was asked.
     pub(crate) reconciling: Option<bool>,
+    /// The back end may hold it to another time limit than Berth does: it is told again when it was away.
+    pub(crate) other_limit: bool,
     pub(crate) stops_sent: u32,
     pub(crate) cpu_micros: Option<u64>,
     pub(crate) memory_peak_bytes: Option<u64>,

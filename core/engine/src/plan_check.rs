@@ -218,6 +218,7 @@ impl Engine {
             unsure: false,
             network: None,
             reconciling: None,
+            other_limit: false,
             stops_sent: 0,
             cpu_micros: None,
             memory_peak_bytes: None,

@@ -265,6 +265,37 @@ impl Engine {
         self.accounts.reserve(keys, &cost);
     }
 
+    /// A job that runs gets another time limit: what it may use is kept for it anew.
+    ///
+    /// # Errors
+    /// When an account has not enough left. Nothing has changed then.
+    pub(crate) fn reserve_anew(&mut self, id: JobId, limit_ms: Option<u64>) -> Result<(), Refusal> {
+        let Some(job) = self.jobs.get_mut(&id) else { return Err(Refusal::NotLive(id)) };
+        let before = job.cost();
+        let was = std::mem::replace(&mut job.time_limit_ms, limit_ms);
+        let after = job.cost();
+        let Some(keys) = job.run.as_ref().and_then(|run| run.reserved) else { return Ok(()) };
+        self.accounts.give_back(keys, &before);
+        let may_use_more = after.most_ms > before.most_ms;
+        let breach = match may_use_more && self.accounts.are_bounded() {
+            true => self.accounts.breach(self.now, keys, &after),
+            false => None,
+        };
+        if let Some(breach) = breach {
+            self.accounts.reserve(keys, &before);
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.time_limit_ms = was;
+            }
+            let account = self.account_name(breach.kind, breach.name);
+            return Err(Refusal::NotLeft { account, bound: breach.bound });
+        }
+        self.accounts.reserve(keys, &after);
+        if !may_use_more {
+            self.unbar_all_of(keys);
+        }
+        Ok(())
+    }
+
     /// A job's allocation is free again. What it used up to `ended` is written.
     pub(crate) fn settle(&mut self, id: JobId, ended: UtcMs) {
         let Some(job) = self.jobs.get_mut(&id) else { return };

@@ -274,17 +274,35 @@ impl Engine {
         }
     }
 
-    /// Executors that end attempts at their limit get some time to do so before the engine does.
     pub(crate) fn set_time_limit(&mut self, id: JobId, attempt: Attempt) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let Some(ends) = job.ends_by() else { return };
+        if let Some(at) = self.time_limit_due(id, attempt) {
+            self.timers.set(at, Due::TimeLimit(id, attempt));
+        }
+    }
+
+    /// When an execution that runs is ended for its time limit. Executors that end attempts at their limit get some
+    /// time to do so before the engine does.
+    pub(crate) fn time_limit_due(&self, id: JobId, attempt: Attempt) -> Option<UtcMs> {
+        let job = self.jobs.get(&id).filter(|job| job.state.attempt() == Some(attempt))?;
+        let ends = job.ends_by()?;
         let state = self.nodes.executor(self.nodes.executor_of(job.placement));
         let grace = Duration::from_millis(u64::from(job.grace_ms));
         let slack = match state.is_some_and(|state| state.abilities.time_limit) {
             true => grace + TIME_LIMIT_SLACK,
             false => Duration::ZERO,
         };
-        self.timers.set(ends.after(slack), Due::TimeLimit(id, attempt));
+        Some(ends.after(slack))
+    }
+
+    /// Has a back end that holds attempts to their limit hold this one to what it is now.
+    pub(crate) fn send_time_limit(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let (JobState::Running { attempt } | JobState::Suspended { attempt }) = job.state else { return };
+        let Some(limit) = job.time_limit_ms.map(Duration::from_millis) else { return };
+        let state = self.nodes.executor(self.nodes.executor_of(job.placement));
+        if state.is_some_and(|state| state.abilities.time_limit && state.abilities.new_time_limit) {
+            self.send(id, attempt, ControlAction::TimeLimit { limit }, None);
+        }
     }
 
     fn on_node_gone(&mut self, id: JobId, attempt: Attempt, message: Option<String>) {
@@ -324,6 +342,9 @@ impl Engine {
                     run.launch = LaunchStep::Sent;
                 }
                 self.on_report(report);
+                if self.jobs.get(&id).and_then(|job| job.run.as_ref()).is_some_and(|run| run.other_limit) {
+                    self.send_time_limit(id);
+                }
                 // A stop may have been sent to nobody.
                 if self.jobs.get(&id).is_some_and(|job| matches!(job.state, JobState::Stopping { .. })) {
                     self.on_taken(id, attempt);

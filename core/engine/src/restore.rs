@@ -99,6 +99,8 @@ impl Engine {
             network: None,
             held,
             reconciling: None,
+            // It may have been changed just before the crash.
+            other_limit: job.time_limit_ms.is_some(),
             stops_sent: 0,
             cpu_micros: None,
             memory_peak_bytes: None,

@@ -58,6 +58,10 @@ enum Happening {
         priority: i32,
         again: bool,
     },
+    LimitAnew {
+        which: usize,
+        seconds: u64,
+    },
     Measured {
         which: usize,
         stale: bool,
@@ -120,6 +124,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => manner.prop_map(H::Misbehave),
         2 => (any::<usize>(), 1u64..4, 0i32..3, any::<bool>())
             .prop_map(|(which, cpus, priority, again)| H::Alter { which, cpus, priority, again }),
+        3 => (any::<usize>(), 1u64..300).prop_map(|(which, seconds)| H::LimitAnew { which, seconds }),
         3 => (any::<usize>(), prop::bool::weighted(0.2), 1u64..100)
             .prop_map(|(which, stale, bytes)| H::Measured { which, stale, bytes }),
         1 => any::<usize>().prop_map(H::DirectoryGone),
@@ -231,6 +236,11 @@ fn happen(site: &mut Site, happening: &Happening) {
                     spec.project = format!("p{priority}");
                 };
                 let _ = if again { site.rerun_with(job, change) } else { site.alter(job, change) };
+            }
+        }
+        H::LimitAnew { which, seconds } => {
+            if let Some(job) = pick(site, which) {
+                let _ = site.alter(job, |spec| spec.time_limit = Some(Duration::from_secs(seconds)));
             }
         }
         H::Measured { which, stale, bytes } => {

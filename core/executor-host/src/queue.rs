@@ -33,7 +33,7 @@ impl Order {
             Self::Reconcile(_)
             | Self::List
             | Self::Remove(_)
-            | Self::Control(_, Action::Terminate { .. }) => true,
+            | Self::Control(_, Action::Terminate { .. } | Action::TimeLimit { .. }) => true,
             Self::Launch(_) | Self::Control(..) => false,
         }
     }

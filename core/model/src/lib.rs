@@ -10,6 +10,7 @@ mod in_use;
 mod named;
 mod notice;
 mod pattern;
+mod project_volume;
 mod reason;
 mod resources;
 mod spec;
@@ -35,6 +36,7 @@ pub use named::{
 };
 pub use notice::{JobNotices, MailTo, NoticeChoice, Occasion, OccasionError};
 pub use pattern::{NodePattern, NodePatternError};
+pub use project_volume::ProjectVolume;
 pub use reason::WaitReason;
 pub use resources::{NodeName, Resources};
 pub use spec::{Command, Dependency, DependencyKind, JobFile, JobSpec, Volume, VolumeMode};

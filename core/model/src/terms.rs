@@ -1,11 +1,15 @@
 //! What administrators set of users, projects and groups.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountKind, Bound, Limits, Measure, parse_bytes, parse_cpus, parse_disk, parse_duration, type_disk,
+    AccountKind, Bound, Limits, Measure, ProjectVolume, parse_bytes, parse_cpus, parse_disk, parse_duration,
+    type_disk,
 };
 
 /// The priority of whoever nobody has set one for.
@@ -20,6 +24,8 @@ const MOST_NAME: usize = 64;
 const MOST_ABOUT: usize = 1000;
 /// The most members of a project.
 const MOST_MEMBERS: usize = 10_000;
+/// The most volumes of a project.
+const MOST_VOLUMES: usize = 100;
 
 /// What an administrator has set of an account. What is left out is as it is for everybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +53,9 @@ pub struct AccountTerms {
     /// Of a project: members see and control each other's jobs in it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
+    /// Of a project: volumes of its own, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, ProjectVolume>,
 }
 
 impl Default for AccountTerms {
@@ -60,6 +69,7 @@ impl Default for AccountTerms {
             group: None,
             members: BTreeSet::new(),
             shared: false,
+            volumes: BTreeMap::new(),
         }
     }
 }
@@ -97,6 +107,14 @@ pub enum TermsError {
         "{0:?} is no name: a name has letters, digits, and -_.@ after the first sign, and at most {MOST_NAME} of them"
     )]
     Name(String),
+    /// A project cannot have this volume.
+    #[error("volume {name}: {why}")]
+    Volume {
+        /// Its name.
+        name: String,
+        /// Why not.
+        why: String,
+    },
     /// Not a bound that there is.
     #[error("{0:?} is no bound; the bounds are {all}", all = Limits::KEYS.join(", "))]
     NoSuchBound(String),
@@ -126,14 +144,21 @@ impl AccountTerms {
             return Err(TermsError::OfTheFile);
         }
         let names = [name].into_iter().chain(self.group.as_deref());
-        for name in names.chain(self.members.iter().map(String::as_str)) {
+        let volumes = self.volumes.keys();
+        for name in names.chain(self.members.iter().chain(volumes).map(String::as_str)) {
             check_name(name)?;
+        }
+        for (name, volume) in &self.volumes {
+            if let Some(why) = volume.fault(name) {
+                return Err(TermsError::Volume { name: name.clone(), why });
+            }
         }
         let ranges = [
             ("priority", u64::from(self.priority), 0, u64::from(MOST_PRIORITY)),
             ("shares", u64::from(self.shares), 0, u64::from(MOST_SHARES)),
             ("the description's length", self.about.len() as u64, 0, MOST_ABOUT as u64),
             ("the number of members", self.members.len() as u64, 0, MOST_MEMBERS as u64),
+            ("the number of volumes", self.volumes.len() as u64, 0, MOST_VOLUMES as u64),
         ];
         for (what, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
@@ -144,6 +169,7 @@ impl AccountTerms {
             ("a group", self.group.is_some()),
             ("members", !self.members.is_empty()),
             ("shared jobs", self.shared),
+            ("volumes of its own", !self.volumes.is_empty()),
         ];
         if kind != AccountKind::Project
             && let Some((what, _)) = of_project.into_iter().find(|&(_, has)| has)
@@ -182,6 +208,15 @@ impl AccountTerms {
         ];
         for (sign, members) in parts {
             changes.extend(members.map(|member| format!("member {sign}{member}")));
+        }
+        let names: BTreeSet<&String> = before.volumes.keys().chain(self.volumes.keys()).collect();
+        for name in names {
+            let words =
+                |terms: &Self| terms.volumes.get(name).map_or_else(|| "none".into(), ToString::to_string);
+            let (was, is) = (words(before), words(self));
+            if was != is {
+                changes.push(format!("volume {name} {was} -> {is}"));
+            }
         }
         changes
     }

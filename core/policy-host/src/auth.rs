@@ -255,6 +255,13 @@ pub(crate) fn no_more_than_asked(grant: wit::Grant, asked: &JobRequest) -> Resul
         if *read_only && !mount.read_only {
             return Err(format!("it granted writing to volume {:?}, asked for reading", mount.name));
         }
+        let of_project = asked.of_project.get(&mount.name).filter(|volume| volume.path == mount.source);
+        if of_project.is_some_and(|volume| volume.read_only) && !mount.read_only {
+            return Err(format!(
+                "it granted writing to volume {:?}, which its project may only read",
+                mount.name
+            ));
+        }
         if seen.contains(&&mount.name) {
             return Err(format!("it granted volume {:?} twice", mount.name));
         }
@@ -309,9 +316,15 @@ impl From<&Identity> for wit::Identity {
 
 impl From<&JobRequest> for wit::JobRequest {
     fn from(job: &JobRequest) -> Self {
+        let of_project = |name: &String| {
+            let volume = job.of_project.get(name)?;
+            let (source, target) = (volume.path.clone(), volume.target(name));
+            Some(wit::ProjectVolume { source, target, read_only: volume.read_only })
+        };
         let volume = |(name, read_only): &(String, bool)| wit::VolumeRequest {
             name: name.clone(),
             read_only: *read_only,
+            of_project: of_project(name),
         };
         Self {
             project: job.project.clone(),

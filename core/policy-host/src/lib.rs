@@ -4,6 +4,7 @@
 //! A policy has no authority but what it is granted, runs on threads of its own, and is stopped when it
 //! takes too long. What it answers is a proposal; whoever asked checks it against the books.
 
+mod admit;
 mod auth;
 mod bindings;
 mod cache;
@@ -29,6 +30,10 @@ mod workers;
 mod worlds;
 
 pub use crate::{
+    admit::{
+        AdmitPolicy, AdmitRefusal, AdmitRequest, Edit, Field, FieldKind, NotAdmitted, Occasion, fields,
+        kind_of,
+    },
     auth::{AuthPolicy, AuthSettings},
     capabilities::{
         Account, Accounts, Capability, Grants, HostAccounts, KeyValueStore, LogLine, MemoryKeyValues,

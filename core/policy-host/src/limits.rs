@@ -50,7 +50,7 @@ impl Limits {
                 ..small
             },
             PolicyKind::Watcher => Self { answer_bytes: 4 << 20, ..small },
-            PolicyKind::Auth | PolicyKind::Network => small,
+            PolicyKind::Auth | PolicyKind::Network | PolicyKind::Admit => small,
         }
     }
 }

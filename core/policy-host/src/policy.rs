@@ -18,11 +18,13 @@ pub enum PolicyKind {
     Watcher,
     /// Which network a job gets.
     Network,
+    /// What is accepted, and what of it is changed before.
+    Admit,
 }
 
 impl PolicyKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Scheduler, Self::Auth, Self::Watcher, Self::Network];
+    pub const ALL: [Self; 5] = [Self::Scheduler, Self::Auth, Self::Watcher, Self::Network, Self::Admit];
 
     /// As it is written, in WIT and for people.
     #[must_use]
@@ -32,6 +34,7 @@ impl PolicyKind {
             Self::Auth => "auth",
             Self::Watcher => "watcher",
             Self::Network => "network",
+            Self::Admit => "admit",
         }
     }
 
@@ -41,7 +44,8 @@ impl PolicyKind {
         match capability {
             Capability::Log => true,
             Capability::KeyValue => self != Self::Scheduler,
-            Capability::Accounts | Capability::Ldap | Capability::Passwords => self == Self::Auth,
+            Capability::Accounts => matches!(self, Self::Auth | Self::Admit),
+            Capability::Ldap | Capability::Passwords => self == Self::Auth,
             Capability::Usage => self == Self::Scheduler,
         }
     }
@@ -58,7 +62,7 @@ impl FromStr for PolicyKind {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
-            format!("{text:?} is not a kind of policy; there are scheduler, auth, watcher and network")
+            format!("{text:?} is not a kind of policy; there are scheduler, auth, watcher, network and admit")
         })
     }
 }

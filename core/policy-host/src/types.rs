@@ -1,8 +1,8 @@
 //! What passes between Berth and auth, watcher and network policies, natively.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use berth_model::{JobId, NetworkAttachment, Resources, UtcMs, Volume};
+use berth_model::{JobId, NetworkAttachment, ProjectVolume, Resources, UtcMs, Volume};
 
 /// How somebody presents themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,8 @@ pub struct JobRequest {
     pub as_root: bool,
     /// The volumes that it wants: `(name, read only)`.
     pub volumes: Vec<(String, bool)>,
+    /// Those of them that its project has of its own, by name.
+    pub of_project: BTreeMap<String, ProjectVolume>,
     /// The executor that it asks for.
     pub executor: Option<String>,
     /// The container image.

@@ -5,6 +5,7 @@ use wasmtime::{Engine, Store, component::InstancePre};
 use crate::{
     Fault, Limits, PolicyInfo, PolicyKind,
     bindings::v0_1_0::{
+        admit::{AdmitPolicy, AdmitPolicyPre},
         auth::{AuthPolicy, AuthPolicyPre},
         network::{NetworkPolicy, NetworkPolicyPre},
         scheduler::{SchedulerPolicy, SchedulerPolicyPre},
@@ -22,6 +23,7 @@ pub(crate) enum Pre {
     Auth(AuthPolicyPre<Guest>),
     Watcher(WatcherPolicyPre<Guest>),
     Network(NetworkPolicyPre<Guest>),
+    Admit(AdmitPolicyPre<Guest>),
 }
 
 impl Pre {
@@ -31,6 +33,7 @@ impl Pre {
             PolicyKind::Auth => AuthPolicyPre::new(pre).map(Self::Auth),
             PolicyKind::Watcher => WatcherPolicyPre::new(pre).map(Self::Watcher),
             PolicyKind::Network => NetworkPolicyPre::new(pre).map(Self::Network),
+            PolicyKind::Admit => AdmitPolicyPre::new(pre).map(Self::Admit),
         }
     }
 
@@ -40,6 +43,7 @@ impl Pre {
             Self::Auth(pre) => pre.engine(),
             Self::Watcher(pre) => pre.engine(),
             Self::Network(pre) => pre.engine(),
+            Self::Admit(pre) => pre.engine(),
         }
     }
 }
@@ -90,6 +94,7 @@ world!(SchedulerPolicy, Scheduler, berth_policy_scheduler);
 world!(AuthPolicy, Auth, berth_policy_auth);
 world!(WatcherPolicy, Watcher, berth_policy_watcher);
 world!(NetworkPolicy, Network, berth_policy_network);
+world!(AdmitPolicy, Admit, berth_policy_admit);
 
 /// What a guest's error says.
 pub(crate) fn words_of(error: types::Error) -> String {
@@ -109,6 +114,7 @@ pub(crate) fn info_of(pre: &Pre, guest: Guest, budget: Budget, limits: &Limits) 
         Pre::Auth(_) => ask::<AuthPolicy>(pre, guest, budget, limits),
         Pre::Watcher(_) => ask::<WatcherPolicy>(pre, guest, budget, limits),
         Pre::Network(_) => ask::<NetworkPolicy>(pre, guest, budget, limits),
+        Pre::Admit(_) => ask::<AdmitPolicy>(pre, guest, budget, limits),
     }?;
     let line = |text: String| shown(&text, 200);
     Ok(PolicyInfo {

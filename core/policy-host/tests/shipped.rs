@@ -6,10 +6,11 @@ mod support;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use berth_model::{JobId, Resources, UtcMs};
+use berth_model::{Identity, JobId, Resources, UtcMs};
 use berth_policy_host::{
-    AuthPolicy, AuthSettings, CheckSettings, Credentials, Denial, PluginState, PolicyKind, PolicySource,
-    PolicySpec, SchedulerPolicy, Unjudged, WatchedJob, WatcherPolicy,
+    AdmitPolicy, AdmitRefusal, AdmitRequest, AuthPolicy, AuthSettings, CheckSettings, Credentials, Denial,
+    Edit, Field, NotAdmitted, Occasion, PluginState, PolicyKind, PolicySource, PolicySpec, SchedulerPolicy,
+    Unanswered, Unjudged, WatchedJob, WatcherPolicy,
 };
 use support::{
     daemon::{Answered, Daemon},
@@ -72,7 +73,8 @@ fn every_shipped_policy_passes_the_check() {
             "ldap",
             "local",
             "max-lifespan",
-            "priority"
+            "priority",
+            "rules"
         ]
     );
 }
@@ -218,4 +220,68 @@ async fn a_watcher_that_loops_is_skipped() {
         assert!(matches!(judged, Err(Unjudged::Skipped(_))), "{judged:?}");
     }
     assert_eq!(policy.status().calls, 3);
+}
+
+fn odd(does: &str) -> AdmitPolicy {
+    let mut spec = from(BAD, "admit-odd", PolicyKind::Admit);
+    spec.settings = vec![("does".to_owned(), does.to_owned())];
+    AdmitPolicy::spawn(&host(), spec, Arc::new(|_| ())).unwrap()
+}
+
+fn asked(changeable: Option<Vec<String>>) -> AdmitRequest {
+    AdmitRequest {
+        occasion: Occasion::Submission,
+        by: "ann".into(),
+        owner: Identity {
+            user: "ann".into(),
+            uid: 7,
+            gid: 7,
+            groups: vec![],
+            home: None,
+            email: None,
+            roles: vec![],
+        },
+        projects: vec!["rna".into()],
+        fields: vec![Field { name: "labels.seen".into(), values: vec!["4".into()] }],
+        variables: vec![],
+        changeable,
+    }
+}
+
+#[tokio::test]
+async fn a_filter_sees_the_fields_of_a_job_and_sets_some() {
+    let edits = odd("labels").admit(UtcMs(1), &asked(None)).await.unwrap();
+    let field = Field { name: "labels.seen".into(), values: vec!["5".into()] };
+    assert_eq!(edits, [Edit { field, words: "it has been seen".into() }]);
+}
+
+#[tokio::test]
+async fn a_filter_that_fails_or_breaks_its_contract_is_struck_and_benched() {
+    for (does, words) in [
+        ("loops", "took longer than"),
+        ("traps", "trapped"),
+        ("root", "it made a job of root's that was none"),
+        ("unknown", "it set \"colour\", and jobs have no such field"),
+    ] {
+        let policy = odd(does);
+        for _ in 0..3 {
+            let failed = policy.admit(UtcMs(1), &asked(None)).await.unwrap_err();
+            let NotAdmitted::Failed(Unanswered::Failed { fault, .. }) = failed else {
+                panic!("{does}: {failed:?}")
+            };
+            assert!(fault.to_string().contains(words), "{does}: {fault}");
+        }
+        let benched = policy.admit(UtcMs(1), &asked(None)).await.unwrap_err();
+        assert!(matches!(benched, NotAdmitted::Failed(Unanswered::Benched { .. })), "{does}: {benched:?}");
+        assert!(matches!(policy.status().state, PluginState::Benched { .. }), "{does}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_says_no_is_not_struck() {
+    let policy = odd("not-now");
+    let refused = policy.admit(UtcMs(1), &asked(None)).await.unwrap_err();
+    let words = "the site is being rearranged".to_owned();
+    assert_eq!(refused, NotAdmitted::Refused(AdmitRefusal::NotNow(words)));
+    assert_eq!(policy.status().strikes_total, 0);
 }

@@ -228,6 +228,11 @@ impl Executor for Detached {
                     });
                 }
             },
+            // It does not say that it can, so that nobody asks.
+            Action::TimeLimit { .. } => {
+                let (backend, reason) = (self.name.clone(), "it holds nothing to a time limit".to_owned());
+                return Err(ExecutorError::Refused { backend, reason });
+            }
             Action::Terminate { grace } => {
                 let told = folder.note_stop();
                 let first = if grace.is_zero() { Signal::KILL } else { Signal::TERM };

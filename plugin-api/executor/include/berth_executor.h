@@ -43,6 +43,7 @@
  *   attempts             {}                                           [NAME]
  *   control              {"attempt":NAME,"action":ACTION}             null
  *                        ACTION: "suspend" | "resume" | {"signal":10} | {"terminate":{"grace":DURATION}}
+ *                                | {"time-limit":{"limit":DURATION}}, if it can: "new_time_limit"
  *   stats                {"attempt":NAME}                             USAGE
  *   remove               {"attempts":[NAME]}                          null
  *   cleanup              {"dry_run":true}                             ["what was or would be removed"]

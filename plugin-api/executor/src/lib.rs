@@ -52,6 +52,12 @@ pub enum Action {
         /// The time between the two.
         grace: Duration,
     },
+    /// Run no longer than this, counted from its start, in place of what its launch said. What has run as long already
+    /// is ended now, as at its limit. Needs [`Capabilities::new_time_limit`].
+    TimeLimit {
+        /// How long.
+        limit: Duration,
+    },
 }
 
 /// Which of the two output streams.

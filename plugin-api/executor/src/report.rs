@@ -36,6 +36,8 @@ pub struct Capabilities {
     pub connect: bool,
     /// Ending an attempt at its time limit by itself, also while Berth is away.
     pub time_limit: bool,
+    /// Taking up another time limit for an attempt that runs.
+    pub new_time_limit: bool,
     /// CPUs for one attempt alone.
     pub exclusive_cpus: bool,
     /// Container images.

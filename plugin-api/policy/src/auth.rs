@@ -3,7 +3,8 @@
 #[doc(hidden)]
 pub use crate::bindings::auth::exports::berth::policy::auth::Guest;
 pub use crate::bindings::auth::exports::berth::policy::auth::{
-    Credentials, Denial, Grant, Identity, JobRequest, Mount, PasswordCredentials, Role, VolumeRequest,
+    Credentials, Denial, Grant, Identity, JobRequest, Mount, PasswordCredentials, ProjectVolume, Role,
+    VolumeRequest,
 };
 use crate::{Error, Info, InstantMs, Settings};
 

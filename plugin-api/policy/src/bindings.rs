@@ -66,3 +66,20 @@ pub mod network {
         },
     });
 }
+
+/// The world of filters of submissions.
+pub mod admit {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "admit-policy",
+        pub_export_macro: true,
+        export_macro_name: "export",
+        additional_derives: [PartialEq],
+        with: {
+            "berth:policy/types@0.1.0": super::scheduler::berth::policy::types,
+            "berth:policy/log@0.1.0": super::scheduler::berth::policy::log,
+            "berth:policy/key-value@0.1.0": super::auth::berth::policy::key_value,
+            "berth:policy/accounts@0.1.0": super::auth::berth::policy::accounts,
+        },
+    });
+}

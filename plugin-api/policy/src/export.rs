@@ -312,6 +312,47 @@ macro_rules! export_network {
     };
 }
 
+/// Makes a component of a type that implements [`Admit`](crate::Admit).
+#[macro_export]
+macro_rules! export_admit {
+    ($policy:ty) => {
+        $crate::__fit!($policy, $crate::Admit);
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code)]
+        const _: () = {
+            use $crate::{Error, Info, Setting, admit as contract};
+
+            struct Component;
+            ::std::thread_local! {
+                static POLICY: $crate::Held<$policy> = const { $crate::Held::new() };
+            }
+            impl contract::Guest for Component {
+                fn describe() -> Info {
+                    <$policy as $crate::Admit>::describe()
+                }
+                fn configure(settings: Vec<Setting>) -> Result<(), Error> {
+                    POLICY.with(|policy| policy.configure(settings, <$policy as $crate::Admit>::configure))
+                }
+                fn admit(
+                    now_ms: $crate::InstantMs,
+                    job: contract::Request,
+                ) -> Result<Vec<contract::Edit>, contract::Refusal> {
+                    let mut draft = $crate::Draft::new(job);
+                    POLICY
+                        .with(|policy| policy.ask(|policy| $crate::Admit::admit(policy, now_ms, &mut draft)))
+                        .unwrap_or_else(|| {
+                            let words = "the filter was asked before it was configured";
+                            Err(contract::Refusal::NotNow(words.into()))
+                        })?;
+                    Ok(draft.into_edits())
+                }
+            }
+    $crate::bindings::admit::export!(Component with_types_in $crate::bindings::admit);
+        };
+    };
+}
+
 /// Whether a type is fit to be exported; on every target.
 #[doc(hidden)]
 #[macro_export]

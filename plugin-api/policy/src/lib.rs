@@ -23,10 +23,42 @@
 //! berth_policy_sdk::export_order!(Smallest);
 //! ```
 //!
+//! And a filter, which sees each job before it is accepted:
+//!
+//! ```
+//! use berth_policy_sdk::{Admit, Draft, Error, Info, InstantMs, Settings, admit::Refusal, info};
+//!
+//! /// Nobody's job runs for ever.
+//! pub struct Bounded;
+//!
+//! impl Admit for Bounded {
+//!     fn describe() -> Info {
+//!         info!("bounded", "jobs without a time limit get one of a day")
+//!     }
+//!     fn configure(_: &mut Settings) -> Result<Self, Error> {
+//!         Ok(Self)
+//!     }
+//!     fn admit(&mut self, _: InstantMs, job: &mut Draft) -> Result<(), Refusal> {
+//!         if !job.has("time") {
+//!             job.set("time", "1d", "jobs need a time limit here");
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! berth_policy_sdk::export_admit!(Bounded);
+//!
+//! // With the test kit:
+//! use berth_policy_sdk::testing::{Sample, admitted};
+//! let edits = admitted(&mut Bounded, &Sample::new().field("cpus", "2000m")).unwrap();
+//! assert_eq!(edits, [("time".to_owned(), vec!["1d".to_owned()])]);
+//! ```
+//!
 //! For any other target the macros only check that the type is fit to be exported, so that a policy is
 //! tested as the plain Rust that it is; [`testing`] plays the host.
 #![deny(missing_docs)]
 
+pub mod admit;
 pub mod auth;
 #[doc(hidden)]
 pub mod bindings;
@@ -53,6 +85,7 @@ pub mod units;
 mod walk;
 pub mod watcher;
 
+pub use admit::{Admit, Draft};
 pub use auth::Auth;
 pub use bindings::{
     auth::berth::policy::{accounts, key_value, ldap, passwords},

@@ -8,11 +8,12 @@ use std::{
 use anyhow::{Context, Result};
 
 /// Where policies lie, with where they go when they are built.
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 6] = [
     ("plugins/schedulers", "plugins/dist"),
     ("plugins/auth", "plugins/dist"),
     ("plugins/watchers", "plugins/dist"),
     ("plugins/networks", "plugins/dist"),
+    ("plugins/admit", "plugins/dist"),
     ("tests/guests", "tests/guests/dist"),
 ];
 

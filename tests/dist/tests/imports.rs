@@ -35,6 +35,7 @@ fn no_policy_imports_a_capability_that_it_does_not_need() {
         let expected: &[&str] = match guest.package.as_str() {
             "berth-auth-local" => &["accounts", "passwords"],
             "berth-auth-ldap" => &["accounts", "ldap", "passwords"],
+            "berth-admit-rules" => &["accounts"],
             "berth-scheduler-fairshare" => &["usage"],
             "berth-guest-wants-too-much" => &["key-value"],
             _ => &[],

@@ -109,7 +109,13 @@ impl<'a> Cluster<'a> {
             usable: true,
         };
         let nodes = machines.iter().enumerate().map(node).collect();
-        let abilities = Abilities { suspend: false, signal: false, time_limit: true, queues: false };
+        let abilities = Abilities {
+            suspend: false,
+            signal: false,
+            time_limit: true,
+            new_time_limit: false,
+            queues: false,
+        };
         let capacity = Input::Capacity { executor: EXECUTOR.into(), abilities, nodes };
         let submission = |(number, job): (usize, &Job)| {
             ((BEGIN + job.submitted * 1000, number as u64), Event::Submission(number))
@@ -204,7 +210,7 @@ impl<'a> Cluster<'a> {
         };
         let executor = EXECUTOR.to_owned();
         let submission = Arc::new(Submission { spec, owner, grant: Grant::default(), executor });
-        let command = Order::Submit { submission, ended: vec![], by: "ada".into() };
+        let command = Order::Submit { submission, ended: vec![], by: "ada".into(), notes: vec![] };
         Input::Command { token: number as u64, command }
     }
 

@@ -191,7 +191,13 @@ impl<'a> Site<'a> {
             usable: true,
         };
         let nodes = self.plot.nodes.iter().enumerate().map(node).collect();
-        let abilities = Abilities { suspend: false, signal: false, time_limit: true, queues: false };
+        let abilities = Abilities {
+            suspend: false,
+            signal: false,
+            time_limit: true,
+            new_time_limit: false,
+            queues: false,
+        };
         self.inbox.push_back(Input::Capacity { executor: EXECUTOR.into(), abilities, nodes });
     }
 
@@ -337,7 +343,7 @@ impl<'a> Site<'a> {
         let spec = spec(&who.project, work);
         let grant = Grant::default();
         let submission = Arc::new(Submission { spec, owner, grant, executor: EXECUTOR.to_owned() });
-        let command = Order::Submit { submission, ended: vec![], by: who.user.clone() };
+        let command = Order::Submit { submission, ended: vec![], by: who.user.clone(), notes: vec![] };
         let token = (person as u64) << 32 | number as u64;
         self.inbox.push_back(Input::Command { token, command });
     }

@@ -171,7 +171,7 @@ impl ArchiveArgs {
 }
 
 impl AlterArgs {
-    /// Has waiting jobs changed, or ended ones run again with something changed.
+    /// Has jobs changed, or ended ones run again with something changed.
     ///
     /// # Errors
     /// When the server cannot be asked, or refuses as a whole.

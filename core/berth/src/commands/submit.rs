@@ -1,6 +1,6 @@
 //! `berth submit`.
 
-use berth_api::ClientError;
+use berth_api::{ClientError, Submitted};
 use clap::Args;
 
 use super::{
@@ -24,6 +24,11 @@ fn not_known(error: ClientError) -> anyhow::Error {
     }
 }
 
+/// Says on standard error what the site's filters have changed.
+pub fn tell_changes(submitted: &Submitted) {
+    submitted.changes.iter().for_each(|change| output::note(&change.text));
+}
+
 /// A job to be submitted.
 #[derive(Args, Clone, Debug)]
 #[command(
@@ -45,6 +50,7 @@ impl SubmitArgs {
         let job = assemble(self.job, &mut |warning| output::note(&warning))?;
         let client = session.client().await?;
         let submitted = client.submit(&job).await.map_err(not_known)?;
+        tell_changes(&submitted);
         match session.output.json {
             true => session.output.document(&submitted)?,
             false => session.output.text(&submitted.id.to_string())?,

@@ -79,6 +79,7 @@ impl Turn {
             ControlAction::Resume => Action::Resume,
             ControlAction::Signal(signal) => Action::Signal(signal),
             ControlAction::Terminate { grace } => Action::Terminate { grace },
+            ControlAction::TimeLimit { limit } => Action::TimeLimit { limit },
         };
         if let Some(reply) = token.and_then(|token| self.waiting.remove(&token)) {
             self.asked.entry(attempt.clone()).or_default().push(reply);

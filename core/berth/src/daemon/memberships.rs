@@ -1,12 +1,12 @@
 //! Who belongs to which project: what the service asks when somebody wants to see another's job.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use berth_engine::StoredAccount;
-use berth_model::{AccountKind, AccountTerms};
+use berth_model::{AccountKind, AccountTerms, ProjectVolume};
 
 /// The projects as administrators have set them. Follows the engine, once that is durable.
 #[derive(Debug, Default)]
@@ -51,6 +51,21 @@ impl Memberships {
         self.project(project)?.group.clone()
     }
 
+    /// The projects that a user is a member of, by name.
+    pub fn of(&self, user: &str) -> Vec<String> {
+        let projects = self.projects.read().unwrap_or_else(PoisonError::into_inner);
+        let is_in = projects.iter().filter(|(_, terms)| terms.members.contains(user));
+        let mut names: Vec<String> = is_in.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// The volumes of a project that a user is a member of.
+    pub fn volumes(&self, project: &str, user: &str) -> BTreeMap<String, ProjectVolume> {
+        let terms = self.project(project).filter(|terms| terms.members.contains(user));
+        terms.map(|terms| terms.volumes.clone()).unwrap_or_default()
+    }
+
     /// Whether a user is a member of a project whose members see and control each other's jobs.
     pub fn shares(&self, project: &str, user: &str) -> bool {
         self.project(project).is_some_and(|terms| terms.shared && terms.members.contains(user))
@@ -73,6 +88,7 @@ mod tests {
         assert_eq!(shares, [true, false, false, false]);
         assert!(!memberships.shares("open", "bob"));
         assert!(memberships.is_member("closed", "ann"));
+        assert_eq!(memberships.of("ann"), ["closed", "open"]);
         memberships.set(AccountKind::Project, "open", None);
         assert!(!memberships.shares("open", "ann"));
     }

@@ -8,7 +8,7 @@ use std::sync::{
 use anyhow::{Context, anyhow};
 use berth_config::{Config, Policy};
 use berth_policy_host::{
-    Attached, AuthPolicy, AuthSettings, Capability, Grants, HostSettings, Limits, NetworkPolicy,
+    AdmitPolicy, Attached, AuthPolicy, AuthSettings, Capability, Grants, HostSettings, Limits, NetworkPolicy,
     OnSupervised, PluginStatus, PolicyHost, PolicyKind, PolicySource, PolicySpec, SchedulerEvent,
     SchedulerPolicy, StartingJob, Supervised, Supervision, WatcherPolicy, ldap,
 };
@@ -25,6 +25,8 @@ pub struct Policies {
     pub auth: AuthPolicy,
     pub watchers: Vec<Watcher>,
     pub network: Option<NetworkPolicy>,
+    /// In the order in which they are asked.
+    pub filters: Vec<Filter>,
     config: LiveConfig,
     tables: PolicyTables,
 }
@@ -36,6 +38,12 @@ pub struct Watcher {
     pub policy: WatcherPolicy,
     /// It wants to be asked before jobs start, as far as is known.
     pub asks: AtomicBool,
+}
+
+/// A filter of what is submitted.
+pub struct Filter {
+    pub name: String,
+    pub policy: AdmitPolicy,
 }
 
 impl Watcher {
@@ -79,8 +87,14 @@ impl Policies {
             let spec = spec("network", PolicyKind::Network, network, &tables)?;
             anyhow::Ok(NetworkPolicy::spawn(&host, spec, attached, logged("network"))?)
         });
+        let mut filters = Vec::new();
+        for filter in &config.filters {
+            let spec = spec(&filter.name, PolicyKind::Admit, &filter.policy, &tables)?;
+            let policy = AdmitPolicy::spawn(&host, spec, logged(&filter.name))?;
+            filters.push(Filter { name: filter.name.clone(), policy });
+        }
         let (config, network) = (live.clone(), network.transpose()?);
-        Ok(Self { host, scheduler, auth, watchers, network, config, tables })
+        Ok(Self { host, scheduler, auth, watchers, network, filters, config, tables })
     }
 
     /// Whether any watcher wants to be asked before jobs start, as far as is known.
@@ -93,6 +107,7 @@ impl Policies {
         let mut all = vec![self.scheduler.status(), self.auth.status()];
         all.extend(self.watchers.iter().map(|watcher| watcher.policy.status()));
         all.extend(self.network.as_ref().map(NetworkPolicy::status));
+        all.extend(self.filters.iter().map(|filter| filter.policy.status()));
         all
     }
 
@@ -110,6 +125,9 @@ impl Policies {
             ("network", held.network.as_ref().zip(new.network.as_ref())),
         ];
         for (held, new) in held.watchers.iter().zip(&new.watchers) {
+            pairs.push((held.name.as_str(), Some((&held.policy, &new.policy))));
+        }
+        for (held, new) in held.filters.iter().zip(&new.filters) {
             pairs.push((held.name.as_str(), Some((&held.policy, &new.policy))));
         }
         let statuses = self.statuses();
@@ -142,6 +160,11 @@ impl Policies {
         if let (Some(policy), Some(config), "network") = (&self.network, &config.network, name) {
             policy.reload(&self.host, made(PolicyKind::Network, config)?)?;
             return Ok(policy.status());
+        }
+        let filter = self.filters.iter().zip(&config.filters).find(|(filter, _)| filter.name == name);
+        if let Some((filter, config)) = filter {
+            filter.policy.reload(&self.host, made(PolicyKind::Admit, &config.policy)?)?;
+            return Ok(filter.policy.status());
         }
         let watcher = self.watchers.iter().zip(&config.watchers).find(|(watcher, _)| watcher.name == name);
         let (watcher, config) = watcher.ok_or_else(|| {

@@ -86,6 +86,11 @@ impl LiveConfig {
                 next.policy = new.policy.clone();
             }
         }
+        let same_filters = held.filters.len() == new.filters.len()
+            && held.filters.iter().zip(&new.filters).all(|(held, new)| held.name == new.name);
+        if same_filters {
+            next.filters.clone_from(&new.filters);
+        }
         match log(&new.log.level) {
             Ok(()) => next.log.level.clone_from(&new.log.level),
             Err(words) => out.refused.push(("log.level".to_owned(), words)),
@@ -101,8 +106,12 @@ impl LiveConfig {
                 }
             }
         }
-        let reloads =
-            |key: &String| reloads(key, held.network.is_some() == new.network.is_some(), same_watchers);
+        let same = Same {
+            network: held.network.is_some() == new.network.is_some(),
+            watchers: same_watchers,
+            filters: same_filters,
+        };
+        let reloads = |key: &String| reloads(key, same);
         (out.taken_over, out.need_restart) = changed.into_iter().partition(reloads);
         self.remember(&out.taken_over, &loaded.effective);
         out
@@ -139,6 +148,11 @@ impl LiveConfig {
             "network" => next.network.clone_from(&held.network),
             _ => {
                 for (next, held) in next.watchers.iter_mut().zip(&held.watchers) {
+                    if held.name == name {
+                        next.policy = held.policy.clone();
+                    }
+                }
+                for (next, held) in next.filters.iter_mut().zip(&held.filters) {
                     if held.name == name {
                         next.policy = held.policy.clone();
                     }
@@ -184,15 +198,26 @@ fn values(effective: &Effective) -> BTreeMap<String, String> {
 
 /// Whether a key is one of the policy of this name.
 fn is_of(key: &str, policy: &str, config: &Config) -> bool {
-    let section = match config.watchers.iter().position(|watcher| watcher.name == policy) {
-        Some(number) => format!("watchers.{number}."),
-        None => format!("{policy}."),
+    let watcher = config.watchers.iter().position(|watcher| watcher.name == policy);
+    let filter = config.filters.iter().position(|filter| filter.name == policy);
+    let section = match (watcher, filter) {
+        (Some(number), _) => format!("watchers.{number}."),
+        (None, Some(number)) => format!("filters.{number}."),
+        (None, None) => format!("{policy}."),
     };
     key.starts_with(&section)
 }
 
+/// Which policies there are, as far as that cannot change while Berth runs.
+#[derive(Clone, Copy, Debug)]
+struct Same {
+    network: bool,
+    watchers: bool,
+    filters: bool,
+}
+
 /// Whether a changed key holds without a restart. `berth help serve` says the same.
-fn reloads(key: &str, same_network: bool, same_watchers: bool) -> bool {
+fn reloads(key: &str, same: Same) -> bool {
     match key.split('.').collect::<Vec<_>>().as_slice() {
         ["jobs", "directory" | "archive-directory" | "starts-per-plan"] | ["auth", "instances" | "cache"] => {
             false
@@ -200,17 +225,22 @@ fn reloads(key: &str, same_network: bool, same_watchers: bool) -> bool {
         ["watchers", _, "every" | "name"] => false,
         ["quotas", "half-life"] => false,
         ["jobs", _] | ["log", "level"] | ["quotas" | "classes" | "scheduler" | "auth", ..] => true,
-        ["network", ..] => same_network,
-        ["watchers", ..] => same_watchers,
+        ["network", ..] => same.network,
+        ["watchers", ..] => same.watchers,
+        ["filters", _, "name"] => false,
+        ["filters", ..] => same.filters,
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Same;
+
     #[test]
     fn what_shapes_the_daemon_needs_a_restart_and_what_it_asks_at_each_job_does_not() {
-        let reloads = |key| super::reloads(key, true, true);
+        let all = Same { network: true, watchers: true, filters: true };
+        let reloads = |key| super::reloads(key, all);
         for key in [
             "jobs.grace",
             "jobs.longest-time",
@@ -222,6 +252,8 @@ mod tests {
             "auth.settings.administrators",
             "watchers.0.limits.strikes",
             "network.policy",
+            "filters.0.policy",
+            "filters.0.on-failure",
         ] {
             assert!(reloads(key), "{key}");
         }
@@ -232,6 +264,7 @@ mod tests {
             "auth.instances",
             "auth.cache",
             "watchers.0.every",
+            "filters.0.name",
             "log.format",
             "server.socket",
             "cluster.name",
@@ -240,9 +273,12 @@ mod tests {
         ] {
             assert!(!reloads(key), "{key}");
         }
-        assert!(
-            !super::reloads("network.policy", false, true)
-                && !super::reloads("watchers.1.policy", true, false)
-        );
+        for (key, same) in [
+            ("network.policy", Same { network: false, ..all }),
+            ("watchers.1.policy", Same { watchers: false, ..all }),
+            ("filters.1.policy", Same { filters: false, ..all }),
+        ] {
+            assert!(!super::reloads(key, same), "{key}");
+        }
     }
 }

@@ -53,6 +53,7 @@ pub fn abilities(capabilities: &Capabilities) -> Abilities {
         suspend: capabilities.suspend,
         signal: capabilities.signal,
         time_limit: capabilities.time_limit,
+        new_time_limit: capabilities.new_time_limit,
         queues: capabilities.queues,
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use berth_api::{
     AccountDay, AccountRow, AccountRunning, AccountSettings, AccountUse, ActRow, ErrorBody, ErrorCode,
-    Problem, SetAccount,
+    Problem, SetAccount, VolumeRow,
 };
 use berth_engine::{Command, DEFAULT_PROJECT, Faded, Standing};
-use berth_model::{AccountKind, AccountTerms, EventKind, InUse, JobId, Limits, Used, UtcMs};
+use berth_model::{AccountKind, AccountTerms, EventKind, InUse, JobId, Limits, ProjectVolume, Used, UtcMs};
 use berth_server::{Caller, Scope};
 
 use super::{Service, access, failures};
@@ -192,15 +192,20 @@ fn terms(settings: AccountSettings) -> Result<AccountTerms, ErrorBody> {
         let message = "some bounds cannot be so".to_owned();
         return Err(ErrorBody { code: ErrorCode::Invalid, message, problems });
     }
-    let AccountSettings { about, priority, shares, limits: _, barred, group, members, shared } = settings;
+    let AccountSettings { about, priority, shares, limits: _, barred, group, members, shared, volumes } =
+        settings;
     let members = members.into_iter().collect();
-    Ok(AccountTerms { about, priority, shares, limits, barred, group, members, shared })
+    let volume = |VolumeRow { path, target, read_only }| ProjectVolume { path, target, read_only };
+    let volumes = volumes.into_iter().map(|(name, row)| (name, volume(row))).collect();
+    Ok(AccountTerms { about, priority, shares, limits, barred, group, members, shared, volumes })
 }
 
 fn settings(terms: AccountTerms) -> AccountSettings {
-    let AccountTerms { about, priority, shares, limits, barred, group, members, shared } = terms;
+    let AccountTerms { about, priority, shares, limits, barred, group, members, shared, volumes } = terms;
     let (limits, members) = (typed(&limits), members.into_iter().collect());
-    AccountSettings { about, priority, shares, limits, barred, group, members, shared }
+    let row = |ProjectVolume { path, target, read_only }| VolumeRow { path, target, read_only };
+    let volumes = volumes.into_iter().map(|(name, volume)| (name, row(volume))).collect();
+    AccountSettings { about, priority, shares, limits, barred, group, members, shared, volumes }
 }
 
 fn typed(limits: &Limits) -> BTreeMap<String, String> {

@@ -7,7 +7,7 @@ use berth_model::{JobId, JobRef, StateKind, StopCause, UtcMs};
 use berth_server::{Caller, Scope};
 use berth_store::ListQuery;
 
-use super::{Service, access, failures, jobs};
+use super::{Service, access, failures, filters, jobs};
 use crate::daemon::now;
 
 /// The most jobs in one request.
@@ -26,7 +26,7 @@ impl Service {
             return Err(ErrorBody::new(ErrorCode::Invalid, "a signal is a number from 1 to 64"));
         }
         if request.alter.is_some() && !matches!(request.action, Controls::Alter | Controls::Rerun) {
-            let words = "only waiting jobs, and jobs that are to run again, can be changed";
+            let words = "something is changed by `alter`, and by `rerun` of what has ended";
             return Err(ErrorBody::new(ErrorCode::Invalid, words));
         }
         if request.pack && request.action != Controls::Archive {
@@ -151,13 +151,18 @@ impl Service {
             }
             _ => None,
         };
-        let command = match &request.alter {
+        let (command, changes) = match &request.alter {
             Some(alteration) => self.altering(who, found, alteration, request.action).await?,
-            None => command(who, found, request)?,
+            None => (command(who, found, request)?, Vec::new()),
         };
-        match self.daemon.inbox.command(command).await.map_err(failures::command)? {
+        let told = || {
+            let texts: Vec<&str> = changes.iter().map(|change| change.text.as_str()).collect();
+            (!texts.is_empty()).then(|| texts.join("; "))
+        };
+        let answer = self.daemon.inbox.command(command).await;
+        match answer.map_err(|error| filters::with_changes(&changes, failures::command(error)))? {
             Answer::NoNews(why) => Ok(Some(why.to_owned())),
-            _ => Ok(None),
+            _ => Ok(told()),
         }
     }
 }
@@ -174,7 +179,9 @@ fn command(who: &Caller, found: LiveJob, request: &ControlRequest) -> Result<Com
         Controls::Suspend => Command::Suspend { job },
         Controls::Resume => Command::Resume { job },
         Controls::Signal => Command::Signal { job, signal: request.signal.unwrap_or_default() },
-        Controls::Rerun => Command::Rerun { job, stored: stored(job, found), altered: None, by: name },
+        Controls::Rerun => {
+            Command::Rerun { job, stored: stored(job, found), altered: None, by: name, notes: Vec::new() }
+        }
         Controls::Alter | Controls::Archive => {
             return Err(ErrorBody::new(ErrorCode::Invalid, "there is nothing to change; say what"));
         }

@@ -40,7 +40,9 @@ pub fn command(error: CommandError) -> ErrorBody {
             | Refusal::Unable { .. } => ErrorCode::Unable,
             Refusal::UnknownExecutor(_) => ErrorCode::Invalid,
             Refusal::TooManyWait { .. } | Refusal::TooFast { .. } => ErrorCode::TooMany,
-            Refusal::NoTimeLimit { .. } | Refusal::OverQuota { .. } => ErrorCode::Unable,
+            Refusal::NoTimeLimit { .. } | Refusal::OverQuota { .. } | Refusal::NotLeft { .. } => {
+                ErrorCode::Unable
+            }
             Refusal::NoSuchProject(_) | Refusal::Terms { .. } => ErrorCode::Invalid,
             Refusal::NotAMember { .. } | Refusal::Barred { .. } | Refusal::DefaultProject => {
                 ErrorCode::Forbidden

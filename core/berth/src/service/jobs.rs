@@ -13,7 +13,7 @@ use berth_server::{Caller, Scope};
 use berth_store::{ListQuery, TaskQuery};
 use tokio::sync::oneshot;
 
-use super::{Service, access, failures, rows, submit, waits};
+use super::{Service, access, failures, filters, rows, submit, waits};
 use crate::daemon::now;
 
 /// The longest page of a list.
@@ -30,6 +30,37 @@ const USUAL_ROWS: u32 = 1000;
 impl Service {
     pub(super) async fn accept(&self, who: &Caller, job: Submit) -> Result<Submitted, ErrorBody> {
         access::needs(who, Scope::Submit)?;
+        let (spec, changes) = self.let_in(who, job).await?;
+        let blamed = |error| filters::with_changes(&changes, error);
+        let executor = self.executor_for(spec.executor.as_deref()).map_err(blamed)?;
+        let able = self.daemon.registry.get(&executor).map(|executor| &executor.description().capabilities);
+        if let Some(what) = able.and_then(|able| submit::beyond(&spec, able)) {
+            let words = format!("executor {executor} cannot {what}");
+            return Err(blamed(ErrorBody::new(ErrorCode::Unable, words)));
+        }
+        let grant = self.granted(&who.identity, &spec, &executor).await.map_err(blamed)?;
+        let tasks = spec.array.map(|range| range.tasks());
+        let by = who.identity.user.clone();
+        let ids: Vec<JobId> = spec.dependencies.iter().map(|dependency| dependency.on).collect();
+        let ended = match ids.is_empty() {
+            true => Vec::new(),
+            false => self.daemon.store.state_of(&ids).await.map_err(failures::store)?,
+        };
+        let ended = ended.into_iter().filter(|(_, state)| state.is_end()).collect();
+        let submission = Arc::new(Submission { spec, owner: who.identity.clone(), grant, executor });
+        let notes = changes.iter().map(|change| change.text.clone()).collect();
+        let answer = self.daemon.inbox.command(Command::Submit { submission, ended, by, notes }).await;
+        match answer.map_err(|error| blamed(failures::command(error)))? {
+            Answer::Submitted(id) => Ok(Submitted { id: id.0, tasks, changes }),
+            other => Err(ErrorBody::new(ErrorCode::Internal, format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// What somebody asks for, checked, with all that it refers to looked up.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each at its field.
+    pub(super) async fn understood(&self, who: &Caller, job: Submit) -> Result<JobSpec, ErrorBody> {
         let mut dependencies = Vec::new();
         for (reference, kind, field) in submit::references(&job)? {
             // How somebody else's job ends is nobody's business, so it is not there.
@@ -39,7 +70,6 @@ impl Service {
             })?;
             dependencies.push((found.id, kind));
         }
-        let ids: Vec<JobId> = dependencies.iter().map(|&(id, _)| id).collect();
         let config = self.daemon.config.now();
         let asked_priority = job.priority.unwrap_or(0);
         let spec = submit::check(job, dependencies, (&*config).into(), now())?;
@@ -50,26 +80,7 @@ impl Service {
             let asked = self.daemon.notices.may_ask(&who.identity, notices);
             asked.map_err(|refused| submit::wrong(refused.field, refused.words))?;
         }
-        let executor = self.executor_for(spec.executor.as_deref())?;
-        let able = self.daemon.registry.get(&executor).map(|executor| &executor.description().capabilities);
-        if let Some(what) = able.and_then(|able| submit::beyond(&spec, able)) {
-            let words = format!("executor {executor} cannot {what}");
-            return Err(ErrorBody::new(ErrorCode::Unable, words));
-        }
-        let grant = self.granted(&who.identity, &spec, &executor).await?;
-        let tasks = spec.array.map(|range| range.tasks());
-        let by = who.identity.user.clone();
-        let ended = match ids.is_empty() {
-            true => Vec::new(),
-            false => self.daemon.store.state_of(&ids).await.map_err(failures::store)?,
-        };
-        let ended = ended.into_iter().filter(|(_, state)| state.is_end()).collect();
-        let submission = Arc::new(Submission { spec, owner: who.identity.clone(), grant, executor });
-        let answer = self.daemon.inbox.command(Command::Submit { submission, ended, by }).await;
-        match answer.map_err(failures::command)? {
-            Answer::Submitted(id) => Ok(Submitted { id: id.0, tasks }),
-            other => Err(ErrorBody::new(ErrorCode::Internal, format!("unexpected answer {other:?}"))),
-        }
+        Ok(spec)
     }
 
     /// What the auth policy grants a job.
@@ -87,7 +98,11 @@ impl Service {
             extensions: spec.extensions.keys().cloned().collect(),
             ..JobRequest::default()
         };
-        spec.volumes.iter().for_each(|volume| wanted.add_volume(volume));
+        if !spec.volumes.is_empty() {
+            spec.volumes.iter().for_each(|volume| wanted.add_volume(volume));
+            wanted.of_project = self.daemon.memberships.volumes(&spec.project, &owner.user);
+            wanted.of_project.retain(|name, _| spec.volumes.iter().any(|volume| volume.name == *name));
+        }
         let auth = &self.daemon.policies.auth;
         let grant = auth.authorise(now(), owner, &wanted).await;
         let grant = grant.map_err(|denial| failures::denied(&denial))?;

@@ -10,6 +10,7 @@ mod check;
 mod control;
 mod events;
 mod failures;
+mod filters;
 mod guessing;
 mod jobs;
 mod notices;

@@ -143,7 +143,8 @@ pub fn job_detail(
     }
 }
 
-fn spec(spec: &JobSpec, is_owner: bool) -> Submit {
+/// A job as it could be submitted again. Values of variables are for its owner.
+pub fn spec(spec: &JobSpec, is_owner: bool) -> Submit {
     let cpus = match spec.resources.cpu_millis {
         millis if millis % 1000 == 0 => (millis / 1000).to_string(),
         millis => format!("{millis}m"),

@@ -9,6 +9,7 @@ pub fn known() -> KnownPlugins {
         auth: PolicyKind::new(&["local", "ldap"], &["log", "key-value", "accounts", "ldap", "passwords"]),
         watcher: PolicyKind::new(&["max-lifespan", "idle", "disk-quota"], &["log", "key-value"]),
         network: PolicyKind::new(&["bridge", "isolated"], &["log", "key-value"]),
+        admit: PolicyKind::new(&["rules"], &["log", "key-value", "accounts"]),
     }
 }
 

@@ -1,6 +1,9 @@
 //! A back end that keeps what it was given, and counts how often each attempt really ran.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use berth_engine::{ControlAction, Input, LaunchAnswer, Reconciled, Reported, ReportedState};
 use berth_model::{Attempt, AttemptName, Exit, JobId, UtcMs};
@@ -14,6 +17,10 @@ pub struct BackEnd {
     pub runs: BTreeMap<(JobId, u32), u32>,
     /// How each attempt really ended.
     pub exits: BTreeMap<(JobId, u32), Exit>,
+    /// It holds attempts to their time limit, and takes up another one of what runs, or does not.
+    pub takes_limits: Option<bool>,
+    /// The time limits that it was told of what runs.
+    pub limits: BTreeMap<AttemptName, Duration>,
     /// Has room for nothing.
     pub full: bool,
     /// Answers to nothing.
@@ -39,6 +46,11 @@ impl BackEnd {
     /// One that keeps what it has no room for.
     pub fn with_slots(slots: usize) -> Self {
         Self { slots: Some(slots), ..Self::default() }
+    }
+
+    /// One that holds attempts to their time limit.
+    pub fn that_limits(takes_new_ones: bool) -> Self {
+        Self { takes_limits: Some(takes_new_ones), ..Self::default() }
     }
 
     pub fn launch(&mut self, job: JobId, attempt: Attempt, now: UtcMs) -> Vec<Input> {
@@ -89,6 +101,10 @@ impl BackEnd {
             ControlAction::Suspend => ReportedState::Suspended,
             ControlAction::Resume => ReportedState::Running,
             ControlAction::Signal(_) => return vec![],
+            ControlAction::TimeLimit { limit } => {
+                self.limits.insert(name.clone(), limit);
+                return vec![];
+            }
             ControlAction::Terminate { .. } => {
                 ReportedState::Exited(Exit { signal: Some(15), at: now, ..Exit::default() })
             }

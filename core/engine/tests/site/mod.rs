@@ -111,6 +111,11 @@ impl Site {
         Self::with(&[cpus], BackEnd::with_slots(slots))
     }
 
+    /// A site whose back end holds attempts to their time limit, and perhaps takes up another one of what runs.
+    pub fn that_limits(cpus: u64, takes_new_ones: bool) -> Self {
+        Self::with(&[cpus], BackEnd::that_limits(takes_new_ones))
+    }
+
     /// A site with nodes of these many CPUs.
     pub fn with_nodes(cpus: &[u64]) -> Self {
         Self::with(cpus, BackEnd::default())
@@ -156,7 +161,13 @@ impl Site {
 
     fn announce(&mut self) {
         let queues = self.back_end.slots.is_some();
-        let abilities = Abilities { suspend: true, signal: true, time_limit: false, queues };
+        let abilities = Abilities {
+            suspend: true,
+            signal: true,
+            time_limit: self.back_end.takes_limits.is_some(),
+            new_time_limit: self.back_end.takes_limits != Some(false),
+            queues,
+        };
         let nodes = self.nodes.clone();
         self.feed(Input::Capacity { executor: EXECUTOR.into(), abilities, nodes });
     }
@@ -316,7 +327,7 @@ impl Site {
     pub fn try_submit_as(&mut self, user: &str, job: JobSpec) -> Result<JobId, Refusal> {
         let submission = submission(user, job);
         let ended = self.store.ends();
-        match self.command(Order::Submit { submission, ended, by: user.into() })? {
+        match self.command(Order::Submit { submission, ended, by: user.into(), notes: vec![] })? {
             Answer::Submitted(id) => Ok(id),
             other => panic!("unexpected answer {other:?}"),
         }
@@ -338,14 +349,14 @@ impl Site {
     pub fn rerun(&mut self, job: JobId) -> Result<Answer, Refusal> {
         *self.stops_asked.entry(job).or_default() += 1;
         let stored = self.store.job(job).map(Box::new);
-        self.command(Order::Rerun { job, stored, altered: None, by: "ada".into() })
+        self.command(Order::Rerun { job, stored, altered: None, by: "ada".into(), notes: vec![] })
     }
 
     /// Runs an ended job again with something changed.
     pub fn rerun_with(&mut self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Result<Answer, Refusal> {
         let altered = Some(self.altered(job, change));
         let stored = self.store.job(job).map(Box::new);
-        self.command(Order::Rerun { job, stored, altered, by: "ada".into() })
+        self.command(Order::Rerun { job, stored, altered, by: "ada".into(), notes: vec![] })
     }
 
     /// Tells what a job's directory takes, measured after this execution of it.
@@ -359,7 +370,7 @@ impl Site {
     /// Changes a job that waits.
     pub fn alter(&mut self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Result<Answer, Refusal> {
         let submission = self.altered(job, change);
-        self.command(Order::Alter { job, submission, by: "ada".into() })
+        self.command(Order::Alter { job, submission, by: "ada".into(), notes: vec![] })
     }
 
     fn altered(&self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Arc<Submission> {

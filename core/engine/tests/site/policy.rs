@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_engine::{AccountTold, Input, PendingTold, Plan, PlanRequest, Start, WhoseTold};
-use berth_model::{JobId, Resources};
+use berth_model::{JobId, Resources, UtcMs};
 
 /// What the policy does with its next request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Manner {
 pub struct Policy {
     pub pending: BTreeMap<JobId, PendingTold>,
     pub running: BTreeMap<JobId, Resources>,
+    /// When those that it was told of end at the latest, as it was told last.
+    pub ends: BTreeMap<JobId, UtcMs>,
     placements: BTreeMap<u32, Vec<u32>>,
     /// How many names it was told.
     pub names: u32,
@@ -117,6 +119,7 @@ impl Policy {
         }
         for job in &told.started {
             self.running.insert(job.id, job.needs);
+            self.ends.extend(job.ends.map(|ends| (job.id, ends)));
         }
         assert_eq!(self.pending.len() as u64, request.pending_known, "the count of pending jobs drifts");
     }

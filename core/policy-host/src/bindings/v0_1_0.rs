@@ -83,4 +83,19 @@ pub(crate) mod network {
     pub(crate) use exports::berth::policy::network::*;
 }
 
+pub(crate) mod admit {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "berth:policy/admit-policy",
+        imports: { default: trappable },
+        with: {
+            "berth:policy/types@0.1.0": super::shared::berth::policy::types,
+            "berth:policy/log@0.1.0": super::shared::berth::policy::log,
+            "berth:policy/key-value@0.1.0": super::shared::berth::policy::key_value,
+            "berth:policy/accounts@0.1.0": super::shared::berth::policy::accounts,
+        },
+    });
+    pub(crate) use exports::berth::policy::admit::*;
+}
+
 pub(crate) use shared::berth::policy::{accounts, key_value, ldap, log, passwords, types, usage};

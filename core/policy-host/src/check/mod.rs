@@ -3,6 +3,7 @@
 //! It runs apart from everything, on sample inputs, under fuel instead of time: the same policy gives the
 //! same report every time. What it asks for of the host it gets from stand-ins.
 
+mod admit;
 mod directory;
 mod others;
 mod scheduler;
@@ -137,6 +138,7 @@ fn check_loaded(loaded: &Loaded, report: &mut CheckReport) {
         PolicyKind::Auth => others::check_auth(loaded, report),
         PolicyKind::Watcher => others::check_watcher(loaded, report),
         PolicyKind::Network => others::check_network(loaded, report),
+        PolicyKind::Admit => admit::check(loaded, report),
     }
 }
 

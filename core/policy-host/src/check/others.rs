@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use berth_model::{Identity, JobId, NetworkAttachment, Resources, UtcMs};
+use berth_model::{Identity, JobId, NetworkAttachment, ProjectVolume, Resources, UtcMs};
 
 use super::{CheckReport, SAMPLE_PASSWORD, SAMPLE_USER};
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
     worlds::{World, words_of},
 };
 
-const NOW: UtcMs = UtcMs(1_700_000_000_000);
+pub(super) const NOW: UtcMs = UtcMs(1_700_000_000_000);
 
 /// A configured instance; without one there is nothing more to find.
-fn opened<W: World>(loaded: &Loaded, report: &mut CheckReport) -> Option<Instance<W>> {
+pub(super) fn opened<W: World>(loaded: &Loaded, report: &mut CheckReport) -> Option<Instance<W>> {
     let opened = loaded.instantiate::<W>().and_then(|mut instance| {
         instance.configure(&loaded.spec().settings)?;
         Ok(instance)
@@ -58,7 +58,13 @@ pub(super) fn check_auth(loaded: &Loaded, report: &mut CheckReport) {
         extensions: vec!["docker.privileged".to_owned()],
         ..plain.clone()
     };
-    for job in [plain, greedy] {
+    let owned = ProjectVolume { path: "/srv/sample".to_owned(), target: None, read_only: true };
+    let projects = JobRequest {
+        volumes: vec![("data".to_owned(), false)],
+        of_project: [("data".to_owned(), owned)].into(),
+        ..plain.clone()
+    };
+    for job in [plain, greedy, projects] {
         if !report.found(authorised(&mut policy, &identity, &job)) {
             return;
         }
@@ -113,7 +119,11 @@ fn authorised(
     let answer = policy
         .call(|store, world| world.berth_policy_auth().call_authorise(store, NOW.0, &identity, &request))
         .map_err(|fault| format!("it failed at a job: {fault}"))?;
-    let what = if job.as_root { "a job that wants everything" } else { "a plain job" };
+    let what = match (job.as_root, job.of_project.is_empty()) {
+        (true, _) => "a job that wants everything",
+        (false, true) => "a plain job",
+        (false, false) => "a job with a volume of its project's",
+    };
     match answer {
         Ok(grant) => {
             let grant = no_more_than_asked(grant, job)?;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use berth_api::{AccountDay, AccountRow, AccountSettings, ErrorBody, ErrorCode, Problem};
+use berth_api::{AccountDay, AccountRow, AccountSettings, ErrorBody, ErrorCode, Problem, VolumeRow};
 use berth_model::Identity;
 use serde_json::{Value, json};
 
-use super::documents::{Project, Quotas};
+use super::documents::{Project, ProjectVolume, Quotas};
 
 /// What everybody belongs to who belongs to nothing else.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -44,7 +44,16 @@ pub(super) fn project(row: &AccountRow) -> Value {
         "quota_time": quota_time,
         "quota_cpu": quota_cpu,
         "quota_ram": quota_ram,
-        "volumes": [],
+        "volumes": row.settings.volumes.iter().map(volume).collect::<Vec<_>>(),
+    })
+}
+
+fn volume((name, volume): (&String, &VolumeRow)) -> Value {
+    json!({
+        "name": name,
+        "path": volume.path,
+        "mount": volume.target.clone().unwrap_or_else(|| format!("/mnt/{name}")),
+        "acl": if volume.read_only { "ro" } else { "rw" },
     })
 }
 
@@ -108,18 +117,28 @@ pub(super) fn with_quotas(
 /// A project's settings with what its document says in them.
 ///
 /// # Errors
-/// When a quota is none, or it wants volumes of its own.
+/// When a quota is none, or a volume cannot be read.
 pub(super) fn with_project(settings: AccountSettings, wanted: Project) -> Result<AccountSettings, ErrorBody> {
-    if !wanted.volumes.is_empty() {
-        return Err(wrong(
-            "volumes",
-            "projects have no volumes of their own; the site's are in berth.toml".into(),
-        ));
-    }
     let mut settings = with_quotas(settings, wanted.quotas)?;
+    if let Some(volumes) = wanted.volumes {
+        settings.volumes = volumes.into_iter().map(row_of).collect::<Result<_, _>>()?;
+    }
     settings.about = wanted.description.unwrap_or(settings.about);
     settings.members = wanted.members.unwrap_or(settings.members);
     Ok(settings)
+}
+
+/// What is usual where it is mounted is not repeated; GO-Docker's command line sends it empty.
+fn row_of(wanted: ProjectVolume) -> Result<(String, VolumeRow), ErrorBody> {
+    let ProjectVolume { name, path, mount, acl } = wanted;
+    let read_only = match acl.as_deref() {
+        None | Some("" | "ro") => true,
+        Some("rw") => false,
+        Some(acl) => return Err(wrong("volumes", format!("{acl:?} is neither ro nor rw"))),
+    };
+    let usual = format!("/mnt/{name}");
+    let target = mount.filter(|mount| !mount.is_empty() && *mount != usual);
+    Ok((name, VolumeRow { path, target, read_only }))
 }
 
 fn wrong(field: &str, message: String) -> ErrorBody {

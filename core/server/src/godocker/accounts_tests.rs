@@ -30,6 +30,11 @@ fn a_document_that_comes_back_as_it_was_changes_nothing() {
         members: vec!["ada".into()],
         shares: 9,
         shared: true,
+        volumes: [
+            ("a".to_owned(), VolumeRow { path: "/a".into(), target: None, read_only: true }),
+            ("b".to_owned(), VolumeRow { path: "/b".into(), target: Some("/x".into()), read_only: false }),
+        ]
+        .into(),
         ..set(&[("wall-time", "90m"), ("cpus", "1500m"), ("memory", "1500M"), ("jobs", "5")])
     };
     let row = AccountRow { name: "p".into(), settings: settings.clone(), ..AccountRow::default() };
@@ -50,12 +55,20 @@ fn a_quota_of_0_takes_the_bound_away_and_nothing_else() {
 
 #[test]
 fn documents_that_make_no_sense_are_refused() {
-    for bad in
-        [json!({"quota_cpu": -1}), json!({"prio": 256}), json!({"prio": -1}), json!({"members": "ada"})]
-    {
+    for bad in [
+        json!({"quota_cpu": -1}),
+        json!({"prio": 256}),
+        json!({"prio": -1}),
+        json!({"members": "ada"}),
+        json!({"volumes": [{"name": "x"}]}),
+    ] {
         assert!(serde_json::from_value::<Project>(bad.clone()).is_err(), "{bad}");
     }
-    for bad in [json!({"quota_time": -1}), json!({"quota_time": 0.5}), json!({"volumes": [{"name": "x"}]})] {
+    for bad in [
+        json!({"quota_time": -1}),
+        json!({"quota_time": 0.5}),
+        json!({"volumes": [{"name": "x", "path": "/x", "acl": "rwx"}]}),
+    ] {
         assert!(with_project(AccountSettings::default(), wanted(bad.clone())).is_err(), "{bad}");
     }
 }
@@ -72,4 +85,20 @@ fn everybody_has_the_default_project() {
     };
     assert_eq!(ids(vec![row("mine", "ada"), row("theirs", "eve")]), ["default", "mine"]);
     assert_eq!(ids(vec![]), ["default"]);
+}
+
+#[test]
+fn volumes_of_a_project_are_told_and_set_as_a_whole() {
+    let wants = json!({"volumes": [{"name": "data", "path": "/d", "mount": "", "acl": "rw"}, {"name": "b", "path": "/b"}]});
+    let settings = with_project(AccountSettings::default(), wanted(wants)).unwrap();
+    let row = AccountRow { name: "p".into(), settings: settings.clone(), ..AccountRow::default() };
+    let told = json!([
+        {"name": "b", "path": "/b", "mount": "/mnt/b", "acl": "ro"},
+        {"name": "data", "path": "/d", "mount": "/mnt/data", "acl": "rw"},
+    ]);
+    assert_eq!(project(&row)["volumes"], told);
+    let same = with_project(settings.clone(), wanted(json!({"prio": 50}))).unwrap();
+    assert_eq!(same, settings, "what a document leaves out stays");
+    let none = with_project(settings, wanted(json!({"volumes": []}))).unwrap();
+    assert!(none.volumes.is_empty());
 }

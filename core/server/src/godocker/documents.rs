@@ -183,8 +183,20 @@ pub(super) struct Project {
     pub(super) members: Option<Vec<String>>,
     #[serde(flatten)]
     pub(super) quotas: Quotas,
-    #[serde(deserialize_with = "lenient")]
-    pub(super) volumes: Vec<serde::de::IgnoredAny>,
+    pub(super) volumes: Option<Vec<ProjectVolume>>,
+}
+
+/// A volume of a project.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(super) struct ProjectVolume {
+    pub(super) name: String,
+    pub(super) path: String,
+    /// Where tasks see it.
+    #[serde(default)]
+    pub(super) mount: Option<String>,
+    /// `ro`, which is usual, or `rw`.
+    #[serde(default)]
+    pub(super) acl: Option<String>,
 }
 
 /// A change of what a task asks for.

@@ -87,7 +87,10 @@ pub(super) async fn submit(
         }
     }
     let submitted = front.backend.submit(&who, job).await.map_err(Refused::submission)?;
-    Ok(Json(json!({ "id": submitted.id, "msg": "Task added" })))
+    // What the site's filters have changed is never left unsaid.
+    let told = submitted.changes.iter().map(|change| change.text.as_str());
+    let msg = ["Task added"].into_iter().chain(told).collect::<Vec<_>>().join("; ");
+    Ok(Json(json!({ "id": submitted.id, "msg": msg })))
 }
 
 pub(super) async fn one(State(front): App, Who(who): Who, id: Result<Path<String>, PathRejection>) -> Answer {

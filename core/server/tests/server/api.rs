@@ -213,7 +213,10 @@ async fn jobs_that_are_not_there_are_not_found_on_every_route() {
 async fn the_client_reaches_every_route() {
     let server = Running::start().await;
     let client = server.client().await;
-    assert_eq!(client.submit(&job("one")).await.unwrap(), Submitted { id: 1, tasks: None });
+    assert_eq!(
+        client.submit(&job("one")).await.unwrap(),
+        Submitted { id: 1, tasks: None, changes: Vec::new() }
+    );
     assert_eq!(client.info().await.unwrap().cluster, "test");
     let detail = client.job("1").await.unwrap();
     assert_eq!((detail.row.name.as_str(), detail.spec), ("one", job("one")));

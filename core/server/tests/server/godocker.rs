@@ -228,7 +228,10 @@ async fn projects_and_quotas_go_there_and_back() {
     project["members"] = json!(["ada", "eve"]);
     let set = site.ask("POST", "/project/p", &project.to_string()).await;
     assert_eq!((set.status, &set.json()["members"]), (200, &json!(["ada", "eve"])));
-    project["volumes"] = json!([{ "name": "x", "path": "/", "mount": "/x", "acl": "rw" }]);
+    project["volumes"] = json!([{ "name": "x", "path": "/srv/x", "mount": "/x", "acl": "rw" }]);
+    let set = site.ask("POST", "/project/p", &project.to_string()).await;
+    assert_eq!((set.status, &set.json()["volumes"]), (200, &project["volumes"]));
+    project["volumes"] = json!([{ "name": "x", "path": "/srv/x", "acl": "rwx" }]);
     site.ask("POST", "/project/p", &project.to_string()).await.refusal(403, "invalid");
     assert_eq!(site.ask("DELETE", "/project/p", "").await.status, 200);
 }

@@ -234,7 +234,7 @@ impl Backend for Memory {
             row
         };
         self.tell(&row);
-        Ok(Submitted { id: row.id, tasks: None })
+        Ok(Submitted { id: row.id, tasks: None, changes: Vec::new() })
     }
 
     async fn jobs(&self, _: &Caller, query: JobQuery) -> Result<JobList, ErrorBody> {

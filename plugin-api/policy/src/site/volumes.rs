@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{HOME, HOME_TARGET, Site, Volume};
-use crate::auth::{Denial, Identity, Mount, VolumeRequest};
+use crate::auth::{Denial, Identity, Mount, ProjectVolume, VolumeRequest};
 
-/// What is mounted of what was asked for. Names that the site does not have are left out; the site's
-/// read-only and that of the request both count; and root only ever reads.
+/// What is mounted of what was asked for. Names that neither the site nor the project has are left
+/// out, and the site's come before the project's; the read-only of either and that of the request both count; and
+/// root only ever reads.
 ///
 /// # Errors
 /// When a volume's path cannot be made for this user.
@@ -22,7 +23,10 @@ pub fn mounts(
         let volume = match site.volumes.get(&request.name) {
             Some(volume) => volume.clone(),
             None if request.name == HOME => home(),
-            None => continue,
+            None => match &request.of_project {
+                Some(volume) => of_project(volume),
+                None => continue,
+            },
         };
         // Asked for twice, the stricter request counts.
         let reads = asked.iter().any(|other| other.name == request.name && other.read_only);
@@ -34,6 +38,12 @@ pub fn mounts(
         });
     }
     Ok(mounts)
+}
+
+/// An administrator has set it, as the site's volumes were set by one.
+fn of_project(volume: &ProjectVolume) -> Volume {
+    let ProjectVolume { source, target, read_only } = volume.clone();
+    Volume { path: source, target, read_only }
 }
 
 fn home() -> Volume {

@@ -19,6 +19,7 @@
 //! ```
 
 mod accounts;
+mod admit;
 mod books;
 mod build;
 mod host;
@@ -27,6 +28,7 @@ mod watch;
 pub(crate) use self::accounts::standings;
 pub use self::{
     accounts::{set_accounts, usual_standing},
+    admit::{Edits, Sample, admitted},
     books::Breach,
     build::{JobBuilder, job, node},
     host::{Host, Started},

@@ -344,7 +344,11 @@ fn jobs_are_granted_what_the_site_grants() {
     let job = JobRequest {
         project: "default".into(),
         as_root: false,
-        volumes: vec![berth_policy_sdk::auth::VolumeRequest { name: "data".into(), read_only: false }],
+        volumes: vec![berth_policy_sdk::auth::VolumeRequest {
+            name: "data".into(),
+            read_only: false,
+            of_project: None,
+        }],
         executor: None,
         image: None,
         extensions: vec![],

@@ -1,6 +1,6 @@
 use berth_policy_sdk::{
     Error, Setting,
-    auth::{Mount, PasswordCredentials, Role, VolumeRequest},
+    auth::{Mount, PasswordCredentials, ProjectVolume, Role, VolumeRequest},
     bad_settings,
     site::Account,
 };
@@ -89,7 +89,8 @@ fn job() -> JobRequest {
 }
 
 fn wants(volumes: &[(&str, bool)]) -> JobRequest {
-    let request = |&(name, read_only): &(&str, bool)| VolumeRequest { name: name.into(), read_only };
+    let request =
+        |&(name, read_only): &(&str, bool)| VolumeRequest { name: name.into(), read_only, of_project: None };
     JobRequest { volumes: volumes.iter().map(request).collect(), ..job() }
 }
 
@@ -167,6 +168,32 @@ fn volumes_are_those_of_the_site_with_the_stricter_mode() {
     assert_eq!(grant.mounts, expected);
     let again = policy.authorise(0, alice, wants(&[("own", false), ("own", true)])).unwrap();
     assert_eq!(again.mounts, [mount("own", "/scratch/alice-1000", "/own", true)]);
+}
+
+#[test]
+fn a_projects_volumes_are_granted_behind_the_sites_and_no_wider_than_they_are() {
+    let mut policy = policy(&VOLUMES);
+    let alice = user(&mut policy, "alice");
+    let of_project = |name: &str, source: &str, read_only| VolumeRequest {
+        name: name.into(),
+        read_only: false,
+        of_project: Some(ProjectVolume { source: source.into(), target: format!("/mnt/{name}"), read_only }),
+    };
+    let volumes = vec![
+        of_project("rna", "/p/rna", false),
+        of_project("ref", "/p/ref", true),
+        of_project("data", "/p", false),
+    ];
+    let asked = JobRequest { volumes, ..job() };
+    let expected = [
+        mount("rna", "/p/rna", "/mnt/rna", false),
+        mount("ref", "/p/ref", "/mnt/ref", true),
+        mount("data", "/data", "/mnt/data", true),
+    ];
+    assert_eq!(policy.authorise(0, alice.clone(), asked.clone()).unwrap().mounts, expected);
+    let as_root = JobRequest { as_root: true, image: Some("debian".into()), ..asked };
+    let grant = policy.authorise(0, alice, as_root).unwrap();
+    assert!(grant.mounts.iter().all(|mount| mount.read_only), "{grant:?}");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(crate) async fn control(
             Err(Shared::unknown(attempt))
         }
         (_, Some((false, false, _))) => Err(Shared::refused("it does not run yet")),
+        // Berth's own timer holds attempts to it.
+        (Action::TimeLimit { .. }, Some(_)) => Ok(()),
         (Action::Signal(signal), Some(_)) => send(shared, &docker, attempt, signal).await,
         (Action::Suspend, Some((.., by_signal))) => suspend(shared, &docker, attempt, by_signal).await,
         (Action::Resume, Some((.., by_signal))) => resume(shared, &docker, attempt, by_signal).await,

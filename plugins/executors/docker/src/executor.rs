@@ -214,6 +214,7 @@ fn describe(config: &DockerConfig) -> Description {
             networks: true,
             volumes: true,
             scratch: true,
+            new_time_limit: true,
             gpu_vendors: config.gpus.vendor.iter().map(|vendor| vendor.as_str().to_owned()).collect(),
             extensions: KEYS.iter().map(|(key, _)| (*key).to_owned()).collect(),
             ..Capabilities::default()

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -26,6 +26,7 @@ pub(crate) type Failure = String;
 /// Makes everything that the job finds on the host, and its empty output files.
 pub(crate) async fn prepare(launch: &Launch) -> Result<Outputs, Failure> {
     let whom = person(launch);
+    check_links(launch).await?;
     make_directories(launch, &whom).await?;
     let (directory, files) = (PathBuf::from(&launch.directory), files_of(launch));
     as_user(&whom, move || files.iter().try_for_each(|file| replace(&directory, file)))
@@ -53,6 +54,37 @@ pub(crate) async fn reopen(facts: &Facts) -> Result<Outputs, Failure> {
 
 fn failed(path: &str) -> impl Fn(io::Error) -> Failure {
     move |error| format!("{path}: {error}")
+}
+
+/// The engine follows links where it mounts, with root's rights. What a site's administrators link is meant so; a link
+/// that somebody else has made could lead anywhere.
+async fn check_links(launch: &Launch) -> Result<(), Failure> {
+    let sources: Vec<String> = launch.spec.mounts.iter().map(|mount| mount.source.clone()).collect();
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let own_uid = rustix::process::geteuid().as_raw();
+    let looked = spawn_blocking(move || {
+        sources.iter().find_map(|source| made_by_others(Path::new(source), |uid| uid == 0 || uid == own_uid))
+    });
+    match looked.await.map_err(io::Error::other).map_err(failed("its volumes"))? {
+        Some((link, uid)) => Err(format!(
+            "{} is a link that user {uid} has made, and is not followed to a volume",
+            link.display()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The first link on the way to a path that nobody who is trusted has made, and who has. What is not there is the
+/// engine's to say.
+fn made_by_others(path: &Path, trusted: impl Fn(u32) -> bool) -> Option<(PathBuf, u32)> {
+    let mut ways: Vec<&Path> = path.ancestors().collect();
+    ways.reverse();
+    ways.into_iter().find_map(|way| {
+        let found = fs::symlink_metadata(way).ok()?;
+        (found.is_symlink() && !trusted(found.uid())).then(|| (way.to_owned(), found.uid()))
+    })
 }
 
 /// As the local executor does: by root where the place is root's, with the user's rights where it is not.
@@ -127,4 +159,27 @@ async fn open(whom: &Person, path: &str, begin: Begin) -> Result<(File, u64), Fa
         Ok((file, if is_null { 0 } else { data.len() }))
     });
     opened.await.map_err(failed(path))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_link_on_the_way_to_a_volume_is_found_wherever_it_is_unless_it_is_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(base.join("real/inner")).unwrap();
+        std::os::unix::fs::symlink("real", base.join("link")).unwrap();
+        let uid = fs::symlink_metadata(base.join("link")).unwrap().uid();
+        let nobody = |_| false;
+        assert_eq!(made_by_others(&base.join("real/inner"), nobody), None);
+        let link = Some((base.join("link"), uid));
+        assert_eq!(made_by_others(&base.join("link"), nobody), link);
+        assert_eq!(made_by_others(&base.join("link/inner"), nobody), link);
+        assert_eq!(made_by_others(&base.join("link/inner"), |by| by == uid), None);
+        assert_eq!(made_by_others(&base.join("nothing/there"), nobody), None);
+    }
 }

@@ -142,6 +142,23 @@ fn the_time_limit_counts_from_the_start_and_goes_on_while_suspended() {
 }
 
 #[test]
+fn another_time_limit_is_taken_up_by_what_runs() {
+    for (new, ended_at) in [(300, 330), (80, 110), (10, 60)] {
+        let mut cluster = cluster(FakeConfig::default());
+        let mut spec = spec_of(&["fake", "run-ms=1000", "slow-start-ms=30"]);
+        spec.time_limit = Some(Duration::from_millis(100));
+        let launch = launch_of(1, spec);
+        cluster.launch(std::slice::from_ref(&launch), UtcMs(0));
+        cluster.run_due(UtcMs(60));
+        let limit = Duration::from_millis(new);
+        assert!(cluster.control(&launch.attempt, Action::TimeLimit { limit }, UtcMs(60)));
+        cluster.run_due(UtcMs(2000));
+        let exit = Exit { signal: Some(15), time_limit: true, before_stop: true, ..Exit::default() };
+        assert_eq!(reports(&mut cluster).last(), Some(&end(ended_at, exit)), "{new} ms");
+    }
+}
+
+#[test]
 fn a_node_never_holds_more_than_it_has() {
     let mut cluster = cluster(FakeConfig { run_ms: 100, ..FakeConfig::default() });
     let batch: Vec<_> = (1..=5).map(|job| launch_of(job, spec_of(&["x"]))).collect();

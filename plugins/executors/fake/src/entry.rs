@@ -105,6 +105,10 @@ impl Entry {
             Action::Signal(signal) if STOPS.contains(&signal) => self.ask(Action::Suspend, at),
             Action::Signal(SIGCONT) => self.ask(Action::Resume, at),
             Action::Signal(signal) => self.signal(signal, at),
+            Action::TimeLimit { limit } => {
+                self.facts.time_limit = Some(limit);
+                self.due(at)
+            }
             Action::Terminate { grace } => {
                 let kill_at = at.after(grace);
                 self.stop = Some(self.stop.map_or(kill_at, |before| before.min(kill_at)));

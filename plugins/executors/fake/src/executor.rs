@@ -77,6 +77,7 @@ impl Executor for FakeExecutor {
                 logs: has(Lack::Logs),
                 stats: has(Lack::Stats),
                 time_limit: has(Lack::TimeLimit),
+                new_time_limit: has(Lack::TimeLimit),
                 ports: has(Lack::Ports),
                 gpu_vendors: gpus.then(|| BACKEND.to_owned()).into_iter().collect(),
                 extensions: KEYS.iter().map(|(key, _)| (*key).to_owned()).collect(),
@@ -118,6 +119,7 @@ impl Executor for FakeExecutor {
         match action {
             Action::Suspend | Action::Resume => self.needs(Lack::Suspend, "suspend")?,
             Action::Signal(_) => self.needs(Lack::Signal, "send signals")?,
+            Action::TimeLimit { .. } => self.needs(Lack::TimeLimit, "hold attempts to a time limit")?,
             Action::Terminate { .. } => {}
         }
         self.shared.reach().await?;

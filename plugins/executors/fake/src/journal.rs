@@ -52,6 +52,7 @@ pub(crate) enum Asked {
     Resume,
     Signal(i32),
     Terminate { grace: Duration },
+    TimeLimit { limit: Duration },
 }
 
 impl From<Action> for Asked {
@@ -61,6 +62,7 @@ impl From<Action> for Asked {
             Action::Resume => Self::Resume,
             Action::Signal(signal) => Self::Signal(signal),
             Action::Terminate { grace } => Self::Terminate { grace },
+            Action::TimeLimit { limit } => Self::TimeLimit { limit },
         }
     }
 }
@@ -72,6 +74,7 @@ impl From<Asked> for Action {
             Asked::Resume => Self::Resume,
             Asked::Signal(signal) => Self::Signal(signal),
             Asked::Terminate { grace } => Self::Terminate { grace },
+            Asked::TimeLimit { limit } => Self::TimeLimit { limit },
         }
     }
 }

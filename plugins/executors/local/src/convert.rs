@@ -38,6 +38,7 @@ pub(crate) fn describe(enforce: Enforce, mut notes: Vec<String>) -> Description 
             logs: true,
             stats: true,
             time_limit: true,
+            new_time_limit: true,
             exclusive_cpus: true,
             queues: true,
             ..Capabilities::default()
@@ -99,6 +100,9 @@ pub(crate) fn order(action: Action) -> Order {
         Action::Signal(signal) => Order::Signal(signal),
         Action::Terminate { grace } => {
             Order::Terminate { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }
+        }
+        Action::TimeLimit { limit } => {
+            Order::TimeLimit { limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
         }
     }
 }

@@ -97,6 +97,34 @@ async fn zero_grace_kills_at_once_and_shortens_a_longer_one() {
 }
 
 #[tokio::test]
+async fn another_time_limit_is_taken_up_while_it_runs() {
+    let mut site = Site::new().await;
+    let limited = |site: &Site, job, limit| {
+        let mut launch = site.shell(job, "sleep 60");
+        change(&mut launch, |spec| spec.time_limit = Some(limit));
+        launch
+    };
+    let longer = site.launch(&limited(&site, 1, Duration::from_secs(2))).await;
+    let shorter = site.launch(&limited(&site, 2, Duration::from_secs(600))).await;
+    let same = site.launch(&limited(&site, 3, Duration::from_secs(2))).await;
+    site.running(&longer).await;
+    site.running(&shorter).await;
+    let set = |limit| Action::TimeLimit { limit };
+    site.executor.control(&longer, set(Duration::from_secs(600))).await.unwrap();
+    site.executor.control(&shorter, set(Duration::from_millis(1))).await.unwrap();
+    assert!(site.end(&shorter).await.time_limit);
+    assert!(site.end(&same).await.time_limit);
+    assert!(
+        matches!(site.truth(&longer).await, Truth::Known(report) if report.state == AttemptState::Running)
+    );
+    site.executor.control(&longer, Action::Terminate { grace: Duration::ZERO }).await.unwrap();
+    site.end(&longer).await;
+    let late = site.executor.control(&longer, set(Duration::from_secs(1))).await;
+    assert!(matches!(late, Err(ExecutorError::UnknownAttempt { .. })), "{late:?}");
+    site.close().await;
+}
+
+#[tokio::test]
 async fn jobs_that_wait_their_turn_can_be_ended() {
     let mut site = Site::new().await;
     let trace = site.path("trace");

@@ -89,6 +89,8 @@ impl Executor for SgeExecutor {
                 logs: true,
                 volumes: true,
                 queues: true,
+                // What `qsub` was told of it stands.
+                new_time_limit: !self.shared.config.wall_time,
                 extensions: KEYS.map(str::to_owned).to_vec(),
                 ..Capabilities::default()
             },
@@ -122,6 +124,11 @@ impl Executor for SgeExecutor {
             Action::Terminate { grace } => control::terminate(&self.shared, attempt, grace).await,
             Action::Suspend | Action::Resume => Err(unsupported("suspend jobs")),
             Action::Signal(_) => Err(unsupported("send signals")),
+            Action::TimeLimit { .. } if self.shared.config.wall_time => {
+                Err(unsupported("change the time limit of what runs"))
+            }
+            // Berth's own timer holds jobs to it.
+            Action::TimeLimit { .. } => Ok(()),
         }
     }
 

@@ -83,6 +83,7 @@ impl Executor for SwarmExecutor {
                 networks: true,
                 volumes: true,
                 queues: true,
+                new_time_limit: true,
                 extensions: KEYS.map(str::to_owned).to_vec(),
                 ..Capabilities::default()
             },
@@ -120,6 +121,8 @@ impl Executor for SwarmExecutor {
             Action::Terminate { grace } => control::terminate(&self.swarm, attempt, grace).await,
             Action::Suspend | Action::Resume => Err(unsupported("suspend jobs")),
             Action::Signal(_) => Err(unsupported("send signals")),
+            // Berth's own timer holds jobs to it.
+            Action::TimeLimit { .. } => Ok(()),
         }
     }
 

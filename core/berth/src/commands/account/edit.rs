@@ -1,6 +1,6 @@
 //! What the command line changes of an account.
 
-use berth_api::AccountSettings;
+use berth_api::{AccountSettings, VolumeRow};
 use clap::Args;
 
 /// What every account has.
@@ -47,6 +47,25 @@ pub struct ProjectEdit {
     /// Let members see their own jobs only
     #[arg(long)]
     unshare: bool,
+    /// A folder on the nodes that its jobs may ask for by this name, for reading and writing unless it ends in :ro;
+    /// NAME=none takes it away (can be given again)
+    #[arg(long = "volume", value_name = "NAME=PATH[:ro]", value_parser = volume)]
+    volumes: Vec<(String, Option<VolumeRow>)>,
+}
+
+/// `NAME=PATH`, `NAME=PATH:ro` or `NAME=none`.
+fn volume(text: &str) -> Result<(String, Option<VolumeRow>), String> {
+    let (name, place) = pair(text)?;
+    let (path, read_only) = match place.rsplit_once(':') {
+        Some((path, "ro")) => (path, true),
+        Some((path, "rw")) => (path, false),
+        _ => (place.as_str(), false),
+    };
+    if name.is_empty() || (path != "none" && !path.starts_with('/')) {
+        return Err(format!("{text:?} is not NAME=PATH, with an absolute path, or NAME=none"));
+    }
+    let row = VolumeRow { path: path.to_owned(), target: None, read_only };
+    Ok((name, (path != "none").then_some(row)))
 }
 
 /// `KEY=VALUE`.
@@ -92,6 +111,16 @@ impl ProjectEdit {
         settings.members.extend(self.add.iter().cloned());
         settings.members.retain(|member| !self.remove.contains(member));
         settings.shared = (settings.shared || self.share) && !self.unshare;
+        for (name, volume) in &self.volumes {
+            match volume {
+                // Where jobs see it stays as it was.
+                Some(volume) => {
+                    let target = settings.volumes.get(name).and_then(|before| before.target.clone());
+                    settings.volumes.insert(name.clone(), VolumeRow { target, ..volume.clone() });
+                }
+                None => drop(settings.volumes.remove(name)),
+            }
+        }
     }
 }
 
@@ -105,6 +134,7 @@ mod tests {
             about: "sequencing".into(),
             limits: [("jobs".into(), "7".into()), ("cpus".into(), "4".into())].into(),
             members: vec!["ann".into(), "bob".into()],
+            volumes: [("old".into(), row("/data/old", false))].into(),
             ..AccountSettings::default()
         };
         let mut settings = before.clone();
@@ -116,7 +146,8 @@ mod tests {
         let edit = Edit { priority: Some(80), limits, bar: true, ..Edit::default() };
         edit.apply(&mut settings);
         let (add, remove) = (vec!["cy".into()], vec!["ann".into()]);
-        ProjectEdit { group: Some("bio".into()), add, remove, share: true, unshare: false }
+        let volumes = ["data=/data/rna:ro", "old=none"].map(|text| volume(text).unwrap()).into();
+        ProjectEdit { group: Some("bio".into()), add, remove, share: true, unshare: false, volumes }
             .apply(&mut settings);
         let after = AccountSettings {
             priority: 80,
@@ -125,8 +156,22 @@ mod tests {
             group: Some("bio".into()),
             members: vec!["bob".into(), "cy".into()],
             shared: true,
+            volumes: [("data".into(), row("/data/rna", true))].into(),
             ..before
         };
         assert_eq!(settings, after);
+    }
+
+    fn row(path: &str, read_only: bool) -> VolumeRow {
+        VolumeRow { path: path.into(), target: None, read_only }
+    }
+
+    #[test]
+    fn a_volume_is_a_name_and_an_absolute_path() {
+        assert_eq!(volume("d=/a:b:rw"), Ok(("d".into(), Some(row("/a:b", false)))));
+        assert_eq!(volume("d=none"), Ok(("d".into(), None)));
+        for text in ["d", "d=", "d=a/b", "=/a", "d=~/x"] {
+            assert!(volume(text).is_err(), "{text}");
+        }
     }
 }

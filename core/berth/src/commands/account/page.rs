@@ -71,6 +71,11 @@ pub fn render(row: &AccountRow) -> String {
         "shared",
         if settings.shared { "members see and control each other's jobs".into() } else { String::new() },
     );
+    for (name, volume) in &settings.volumes {
+        let mode = if volume.read_only { "ro" } else { "rw" };
+        let target = volume.target.as_ref().map_or_else(String::new, |target| format!(", seen at {target}"));
+        line("volume", format!("{name}: {} ({mode}){target}", volume.path));
+    }
     line("bounds", bounds(row));
     line("within", format_duration(Duration::from_millis(row.period_ms)));
     line("used", amount(&row.used));
@@ -116,7 +121,7 @@ fn span(millis: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use berth_api::AccountSettings;
+    use berth_api::{AccountSettings, VolumeRow};
 
     use super::*;
 
@@ -135,6 +140,11 @@ mod tests {
                 members: vec!["ann".into(), "bob".into()],
                 shared: true,
                 limits: bounds.clone().into(),
+                volumes: [(
+                    "data".to_owned(),
+                    VolumeRow { path: "/data/rna".into(), target: None, read_only: true },
+                )]
+                .into(),
             },
             bounds: bounds.into(),
             period_ms: 30 * 86_400_000,

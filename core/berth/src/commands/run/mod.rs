@@ -10,6 +10,7 @@ use super::{
     Failure, Session,
     failure::status_of,
     submission::{JobArgs, assemble},
+    submit::tell_changes,
 };
 use crate::{client_config::NoServer, exit_code::Status, output};
 
@@ -38,6 +39,7 @@ impl RunArgs {
         let job = assemble(self.job, &mut |warning| output::note(&warning))?;
         // Codes of a job's own begin at 1, so Berth's go where shells put theirs.
         let (client, events, submitted) = submit(session, &job).await.map_err(not_taken)?;
+        tell_changes(&submitted);
         let number = submitted.id;
         let attendance = attend::Attendance::new(client, submitted, session.output)?;
         attendance.stay(events).await.map_err(|error| match status_of(&error) {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use berth_engine::{Change, LiveJob, Moving};
 use berth_model::{
     AccountKind, AccountTerms, ArrayRange, Attempt, Dependency, DependencyKind, End, EventKind, Exit,
-    FailCause, Hold, Holds, JobEventRecord, JobId, JobState, Limits, NamedGrant, Resources, StateKind,
-    StopCause, Used, UtcMs,
+    FailCause, Hold, Holds, JobEventRecord, JobId, JobState, Limits, NamedGrant, ProjectVolume, Resources,
+    StateKind, StopCause, Used, UtcMs,
 };
 use berth_store::{Batch, ListQuery, Store, TaskQuery, UsageBy};
 use proptest::{collection, option, prelude::*, sample};
@@ -48,8 +48,11 @@ fn charge() -> impl Strategy<Value = Deed> {
 fn account() -> impl Strategy<Value = Deed> {
     let terms =
         (words(), any::<u8>(), any::<u32>(), option::of(any::<u64>()), any::<bool>(), option::of(words()));
-    let terms = (terms, collection::btree_set(words(), 0..3)).prop_map(
-        |((about, priority, shares, jobs, barred, group), members)| {
+    let volume = (words(), option::of(words()), any::<bool>())
+        .prop_map(|(path, target, read_only)| ProjectVolume { path, target, read_only });
+    let volumes = collection::btree_map(words(), volume, 0..3);
+    let terms = (terms, collection::btree_set(words(), 0..3), volumes).prop_map(
+        |((about, priority, shares, jobs, barred, group), members, volumes)| {
             let limits = Limits { jobs, ..Limits::default() };
             Box::new(AccountTerms {
                 about,
@@ -60,6 +63,7 @@ fn account() -> impl Strategy<Value = Deed> {
                 group,
                 members,
                 shared: !barred,
+                volumes,
             })
         },
     );

@@ -27,6 +27,10 @@ impl Supervisor {
                 self.terminate(name, Duration::from_millis(grace_ms));
                 Answer::Done
             }
+            Order::TimeLimit { limit_ms } => {
+                self.limit(name, Duration::from_millis(limit_ms));
+                Answer::Done
+            }
             Order::Suspend => self.suspend(name, true),
             Order::Resume => self.suspend(name, false),
             Order::Signal(signal) if (1..=64).contains(&signal) => {
@@ -52,6 +56,24 @@ impl Supervisor {
             }
         }
         Answer::Done
+    }
+
+    /// Lets it run this long from its start, and no longer.
+    fn limit(&mut self, name: &AttemptName, limit: Duration) {
+        let Some(attempt) = self.attempts.get_mut(name) else { return };
+        if attempt.claim.time_limit == Some(limit) {
+            return;
+        }
+        attempt.claim.time_limit = Some(limit);
+        self.journal.add(&Record::Limited { attempt: name.clone(), time_limit: limit });
+        // One whose turn has not come is held to it from its start on.
+        let Phase::Running(start) = attempt.phase else { return };
+        let at = start.since_boot_ms.saturating_add(millis(limit));
+        let before = attempt.time_limit_at.replace(at);
+        self.deadlines.extend([(at, name.clone())]);
+        if let Some(before) = before.filter(|&before| before != at) {
+            self.deadlines.remove(&(before, name.clone()));
+        }
     }
 
     /// Asks it to end, and sees to it that it does.

@@ -73,6 +73,11 @@ pub(super) enum Record {
         attempt: AttemptName,
         kill_since_boot_ms: u64,
     },
+    /// It may run so long, in place of what was claimed.
+    Limited {
+        attempt: AttemptName,
+        time_limit: Duration,
+    },
     Exited {
         attempt: AttemptName,
         ended: Ended,
@@ -236,6 +241,11 @@ fn replay(mut lines: impl BufRead) -> io::Result<(Vec<Past>, usize)> {
                     past.kill_since_boot_ms = Some(kill_since_boot_ms);
                 }
             }
+            Record::Limited { attempt, time_limit } => {
+                if let Some(past) = all.get_mut(&attempt) {
+                    past.claim.time_limit = Some(time_limit);
+                }
+            }
             Record::Exited { attempt, ended } => {
                 if let Some(past) = all.get_mut(&attempt) {
                     past.ended = Some(ended);
@@ -285,6 +295,8 @@ mod tests {
         journal.file.write_all(b"\n{\"started\":{\"attem").unwrap();
         journal.appender().unwrap().append_start(&name("c-2-1"), start).unwrap();
         journal.add(&Record::Removed { attempt: name("c-3-1") });
+        let time_limit = Duration::from_secs(90);
+        journal.add(&Record::Limited { attempt: name("c-2-1"), time_limit });
         let ended = Ended { exit: Exit { code: Some(3), ..Exit::default() }, usage: None, message: None };
         journal.add(&Record::Exited { attempt: name("c-1-1"), ended: ended.clone() });
         journal.flush().unwrap();
@@ -294,6 +306,7 @@ mod tests {
         assert_eq!(past.len(), 2, "the removed one is gone");
         assert_eq!(past[0].ended.as_ref(), Some(&ended));
         assert_eq!(past[1].start, Some((start, "boot-1".into())));
+        assert_eq!(past[1].claim.time_limit, Some(time_limit), "the latest one counts");
 
         journal.rewrite(&[Record::Boot { id: "boot-2".into() }, claim("c-2-1")]).unwrap();
         journal.appender().unwrap().append_start(&name("c-2-1"), start).unwrap();

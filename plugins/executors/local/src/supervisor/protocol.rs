@@ -124,6 +124,7 @@ pub(crate) enum Order {
     Resume,
     Signal(i32),
     Terminate { grace_ms: u64 },
+    TimeLimit { limit_ms: u64 },
 }
 
 /// From the supervisor.
