@@ -48,4 +48,4 @@ pub use units::{
     UnitError, format_bytes, format_disk, format_duration, parse_bytes, parse_cpus, parse_disk,
     parse_duration, type_disk,
 };
-pub use user::{Identity, Role};
+pub use user::{GUEST_PREFIX, Identity, Role, is_guest};

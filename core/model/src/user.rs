@@ -12,6 +12,15 @@ pub enum Role {
     Operator,
 }
 
+/// How the names of guests begin, and nobody else's: no system takes an account with a colon in its name.
+pub const GUEST_PREFIX: &str = "guest:";
+
+/// Whether this is the name of a guest: of somebody who is known by the word of an outside issuer alone.
+#[must_use]
+pub fn is_guest(user: &str) -> bool {
+    user.starts_with(GUEST_PREFIX)
+}
+
 /// A person as the auth policy knows them: what a job runs as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -40,6 +49,12 @@ impl Identity {
     #[must_use]
     pub fn is_administrator(&self) -> bool {
         self.roles.contains(&Role::Administrator)
+    }
+
+    /// Whether they are known by the word of an outside issuer alone. Their number is that of all guests then.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        is_guest(&self.user)
     }
 
     /// Whether they may see everyone's jobs.

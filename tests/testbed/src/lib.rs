@@ -15,6 +15,7 @@ mod directory;
 mod door;
 mod engine;
 mod godocker;
+mod identity;
 mod mail;
 mod postgres;
 mod registry;
@@ -25,6 +26,7 @@ pub use crate::{
     directory::{Directory, directory},
     engine::{Engine, OwnEngine, Wish, docker_engine, own_engine, swarm, swarm_of_two},
     godocker::godocker_commands,
+    identity::{Authority, KeyKind, SigningKey},
     mail::{MailServer, MailWish, mail_server},
     postgres::{Database, Postgres, database, own_postgres},
     registry::{Registry, registry},
