@@ -6,6 +6,7 @@
 
 mod columns;
 mod error;
+mod guests;
 mod instance;
 mod lock;
 mod notices;
@@ -20,6 +21,7 @@ use berth_engine::{LiveJob, Restored};
 use berth_model::{JobId, JobRef, NoticeChoice, StateKind, Submission, UtcMs};
 
 pub use error::{BoxError, StoreError};
+pub use guests::{GuestDecision, GuestStanding, SeenGuest, StoredGuest};
 pub use instance::Instance;
 pub use notices::{NoticeCount, NoticeFate, OwedNotice};
 pub use postgres::{PostgresOptions, PostgresStore};
@@ -266,6 +268,44 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     async fn change_password(&self, change: PasswordChange) -> Result<bool, StoreError>;
+
+    /// A guest by their name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn guest(&self, name: &str) -> Result<Option<StoredGuest>, StoreError>;
+
+    /// All guests, those who came first before others.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn guests(&self) -> Result<Vec<StoredGuest>, StoreError>;
+
+    /// Notes that somebody has come. Whoever is not known waits to be let in from then on, unless as many wait already
+    /// as may: false then, and nothing is noted.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn see_guest(&self, guest: SeenGuest, most_waiting: u64) -> Result<bool, StoreError>;
+
+    /// Lets a guest in, or no longer, and ends their tokens and sessions with it then, in one transaction; false when
+    /// there is no such guest.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn decide_guest(&self, decision: GuestDecision) -> Result<bool, StoreError>;
+
+    /// Forgets a guest and ends their tokens and sessions, in one transaction; false when there is no such guest.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn remove_guest(&self, name: &str, at: UtcMs) -> Result<bool, StoreError>;
+
+    /// Notes what a guest's directory takes. A guest who is not there any more is no error.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn guest_measured(&self, name: &str, bytes: u64, at: UtcMs) -> Result<(), StoreError>;
 
     /// A value that a policy keeps.
     ///

@@ -8,6 +8,7 @@ mod columns;
 mod database;
 mod directories;
 mod fault;
+mod guests;
 mod lease;
 mod list;
 mod migrate;
@@ -45,9 +46,9 @@ use self::{
     writer::{Order, Writer},
 };
 use crate::{
-    Committed, EachRow, JobDetail, JobRow, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice,
-    PasswordChange, SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, Unmeasured,
-    UsageBy, UsageRow,
+    Committed, EachRow, GuestDecision, JobDetail, JobRow, ListQuery, NewToken, NoticeCount, NoticeFate,
+    OwedNotice, PasswordChange, SeenGuest, SharedBatch, Store, StoreError, StoredEvent, StoredGuest,
+    StoredToken, TaskQuery, Tasks, Unmeasured, UsageBy, UsageRow,
 };
 
 /// No period that quotas hold for is longer.
@@ -384,6 +385,30 @@ impl Store for PostgresStore {
 
     async fn change_password(&self, change: PasswordChange) -> Result<bool, StoreError> {
         Ok(self.small(Small::ChangePassword(change)).await? == Wrote::Whether(true))
+    }
+
+    async fn guest(&self, name: &str) -> Result<Option<StoredGuest>, StoreError> {
+        self.database.read(async { guests::one(&self.reader().await?, name).await }).await
+    }
+
+    async fn guests(&self) -> Result<Vec<StoredGuest>, StoreError> {
+        self.database.read(async { guests::all(&self.reader().await?).await }).await
+    }
+
+    async fn see_guest(&self, guest: SeenGuest, most_waiting: u64) -> Result<bool, StoreError> {
+        Ok(self.small(Small::SeeGuest { guest, most_waiting }).await? == Wrote::Whether(true))
+    }
+
+    async fn decide_guest(&self, decision: GuestDecision) -> Result<bool, StoreError> {
+        Ok(self.small(Small::DecideGuest(decision)).await? == Wrote::Whether(true))
+    }
+
+    async fn remove_guest(&self, name: &str, at: UtcMs) -> Result<bool, StoreError> {
+        Ok(self.small(Small::RemoveGuest { name: name.to_owned(), at }).await? == Wrote::Whether(true))
+    }
+
+    async fn guest_measured(&self, name: &str, bytes: u64, at: UtcMs) -> Result<(), StoreError> {
+        self.small(Small::GuestMeasured { name: name.to_owned(), bytes, at }).await.map(drop)
     }
 
     async fn policy_state(&self, policy: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

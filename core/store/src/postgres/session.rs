@@ -3,17 +3,19 @@
 use futures::future::{BoxFuture, FutureExt, join_all};
 use tokio_postgres::{Client, Statement};
 
-use berth_model::{JobId, NoticeChoice};
+use berth_model::{JobId, NoticeChoice, UtcMs};
 
 use super::{
     columns::Columns,
     fault::Fault,
-    notices,
+    guests, notices,
     rows::{Given, Rows, contradiction},
     statements::Statements,
     text::kept,
 };
-use crate::{NewToken, NoticeFate, OwedNotice, PasswordChange, StoreError, columns::signed};
+use crate::{
+    GuestDecision, NewToken, NoticeFate, OwedNotice, PasswordChange, SeenGuest, StoreError, columns::signed,
+};
 
 /// Something small that is written by itself.
 #[derive(Clone)]
@@ -23,6 +25,10 @@ pub(super) enum Small {
     SetState { policy: String, key: String, value: Vec<u8>, most_bytes: u64 },
     DropState { policy: String, key: String },
     ChangePassword(PasswordChange),
+    SeeGuest { guest: SeenGuest, most_waiting: u64 },
+    DecideGuest(GuestDecision),
+    RemoveGuest { name: String, at: UtcMs },
+    GuestMeasured { name: String, bytes: u64, at: UtcMs },
     OweNotices { seen: u64, notices: Vec<OwedNotice> },
     SettleNotice { id: String, fate: NoticeFate },
     ChooseNotices { owner: String, choice: Option<NoticeChoice> },
@@ -198,6 +204,15 @@ impl Session {
                 Wrote::Whether(self.client.execute(sql, &[&kept(policy), &kept(key)]).await? > 0)
             }
             Small::ChangePassword(change) => self.change_password(change).await?,
+            Small::SeeGuest { guest, most_waiting } => {
+                Wrote::Whether(guests::see(&self.client, guest, *most_waiting).await?)
+            }
+            Small::DecideGuest(decision) => Wrote::Whether(guests::decide(&self.client, decision).await?),
+            Small::RemoveGuest { name, at } => Wrote::Whether(guests::remove(&self.client, name, *at).await?),
+            Small::GuestMeasured { name, bytes, at } => {
+                guests::measured(&self.client, name, *bytes, *at).await?;
+                Wrote::Whether(true)
+            }
             Small::OweNotices { seen, notices } => {
                 notices::owe(&self.client, *seen, notices).await?;
                 Wrote::Whether(true)

@@ -19,6 +19,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../migrations/0007_named_resources.sql"),
     include_str!("../migrations/0008_people.sql"),
     include_str!("../migrations/0009_classes.sql"),
+    include_str!("../migrations/0010_guests.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in a transaction of its own.

@@ -8,6 +8,7 @@ mod archive;
 mod columns;
 mod directories;
 mod fault;
+mod guests;
 mod kv;
 mod list;
 mod migrate;
@@ -30,9 +31,9 @@ use berth_model::{JobId, JobRef, NoticeChoice, StateKind, Submission, UtcMs};
 
 use self::{pool::Pool, writer::WriterHandle};
 use crate::{
-    Committed, EachRow, JobDetail, JobRow, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice,
-    PasswordChange, SharedBatch, Store, StoreError, StoredEvent, StoredToken, TaskQuery, Tasks, Unmeasured,
-    UsageBy, UsageRow, lock::Ownership,
+    Committed, EachRow, GuestDecision, JobDetail, JobRow, ListQuery, NewToken, NoticeCount, NoticeFate,
+    OwedNotice, PasswordChange, SeenGuest, SharedBatch, Store, StoreError, StoredEvent, StoredGuest,
+    StoredToken, TaskQuery, Tasks, Unmeasured, UsageBy, UsageRow, lock::Ownership,
 };
 
 /// How a database is used.
@@ -221,6 +222,33 @@ impl Store for SqliteStore {
 
     async fn change_password(&self, change: PasswordChange) -> Result<bool, StoreError> {
         self.writer.transaction(move |connection| passwords::change(connection, &change)).await
+    }
+
+    async fn guest(&self, name: &str) -> Result<Option<StoredGuest>, StoreError> {
+        let name = name.to_owned();
+        self.pool.read(move |connection| guests::one(connection, &name)).await
+    }
+
+    async fn guests(&self) -> Result<Vec<StoredGuest>, StoreError> {
+        self.pool.read(guests::all).await
+    }
+
+    async fn see_guest(&self, guest: SeenGuest, most_waiting: u64) -> Result<bool, StoreError> {
+        self.writer.transaction(move |connection| guests::see(connection, &guest, most_waiting)).await
+    }
+
+    async fn decide_guest(&self, decision: GuestDecision) -> Result<bool, StoreError> {
+        self.writer.transaction(move |connection| guests::decide(connection, &decision)).await
+    }
+
+    async fn remove_guest(&self, name: &str, at: UtcMs) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        self.writer.transaction(move |connection| guests::remove(connection, &name, at)).await
+    }
+
+    async fn guest_measured(&self, name: &str, bytes: u64, at: UtcMs) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer.transaction(move |connection| guests::measured(connection, &name, bytes, at)).await
     }
 
     async fn policy_state(&self, policy: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

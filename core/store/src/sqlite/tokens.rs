@@ -64,6 +64,13 @@ pub(super) fn revoke_sessions(
     Ok(())
 }
 
+/// Ends all tokens and sessions of a user.
+pub(super) fn revoke_all(connection: &Connection, user: &str, at: UtcMs) -> Result<(), Fault> {
+    let sql = "UPDATE tokens SET revoked = ?2 WHERE user = ?1 AND revoked IS NULL";
+    connection.execute(sql, params![user, signed(at.0)])?;
+    Ok(())
+}
+
 fn token(row: &Row<'_>) -> Result<StoredToken, Fault> {
     let mut columns = Columns::from(row, 0);
     Ok(StoredToken {

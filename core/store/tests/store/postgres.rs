@@ -55,6 +55,9 @@ crate::claims!(#[ignore = "needs root, to start PostgreSQL"] Postgres:
     what_people_want_to_be_told_is_kept,
     a_session_ends_when_nobody_uses_it_and_when_it_has_lasted_long_enough,
     a_changed_password_ends_the_sessions_of_its_user_and_nothing_else,
+    a_guest_waits_is_let_in_and_no_longer_and_is_forgotten,
+    only_so_many_guests_wait_and_those_let_in_do_not_count,
+    a_guest_who_may_no_longer_has_no_token_left,
 );
 
 #[test]

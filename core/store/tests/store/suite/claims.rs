@@ -14,8 +14,8 @@ use berth_model::{
     UtcMs,
 };
 use berth_store::{
-    Batch, Extra, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice, PasswordChange, Store,
-    StoreError, StoredToken, TaskQuery, TokenScope,
+    Batch, Extra, GuestDecision, GuestStanding, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice,
+    PasswordChange, SeenGuest, Store, StoreError, StoredGuest, StoredToken, TaskQuery, TokenScope,
 };
 
 use super::{
@@ -325,6 +325,99 @@ pub async fn a_changed_password_ends_the_sessions_of_its_user_and_nothing_else<K
     assert!(store.change_password(change("alice", None, 5, None)).await.unwrap());
     assert_eq!(store.password("alice").await.unwrap(), None);
     assert_eq!(store.passwords().await.unwrap(), []);
+}
+
+fn seen(name: &str, at: u64) -> SeenGuest {
+    let (issuer, subject) = ("https://id.example.org".to_owned(), format!("{name} \0 ö"));
+    SeenGuest { name: name.into(), issuer, subject, email: Some("a@example.org".into()), at: UtcMs(at) }
+}
+
+pub async fn a_guest_waits_is_let_in_and_no_longer_and_is_forgotten<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open().await;
+    assert_eq!(store.guest("guest:a").await.unwrap(), None);
+    assert!(store.see_guest(seen("guest:a", 10), 9).await.unwrap());
+    assert!(store.see_guest(seen("guest:b", 11), 9).await.unwrap());
+    let again = SeenGuest { email: None, subject: "another".into(), ..seen("guest:a", 20) };
+    assert!(store.see_guest(again, 0).await.unwrap(), "who is known takes no further place");
+    assert!(store.see_guest(seen("guest:b", 5), 0).await.unwrap(), "a late word takes nothing back");
+    let decision = |name: &str, active, at| GuestDecision {
+        name: name.into(),
+        active,
+        by: "root".into(),
+        at: UtcMs(at),
+    };
+    assert!(store.decide_guest(decision("guest:a", true, 30)).await.unwrap());
+    assert!(!store.decide_guest(decision("guest:c", true, 30)).await.unwrap(), "nobody is let in unseen");
+    store.guest_measured("guest:a", 4096, UtcMs(31)).await.unwrap();
+    store.guest_measured("guest:c", 4096, UtcMs(31)).await.unwrap();
+    drop(store);
+    let store = kit.open().await;
+    let first = StoredGuest {
+        name: "guest:a".into(),
+        issuer: "https://id.example.org".into(),
+        subject: "guest:a \0 ö".into(),
+        email: None,
+        standing: GuestStanding::Active,
+        since: UtcMs(10),
+        seen: UtcMs(20),
+        decided: Some((UtcMs(30), "root".into())),
+        home: Some((4096, UtcMs(31))),
+    };
+    assert_eq!(store.guest("guest:a").await.unwrap().as_ref(), Some(&first));
+    let all = store.guests().await.unwrap();
+    let standings: Vec<_> =
+        all.iter().map(|guest| (guest.name.as_str(), guest.standing, guest.seen.0)).collect();
+    assert_eq!(standings, [("guest:a", GuestStanding::Active, 20), ("guest:b", GuestStanding::Waiting, 11)]);
+    assert!(store.remove_guest("guest:a", UtcMs(40)).await.unwrap());
+    assert!(!store.remove_guest("guest:a", UtcMs(40)).await.unwrap());
+    assert!(store.see_guest(seen("guest:a", 50), 9).await.unwrap());
+    let anew = store.guest("guest:a").await.unwrap().unwrap();
+    assert_eq!((anew.standing, anew.since, anew.decided), (GuestStanding::Waiting, UtcMs(50), None));
+}
+
+pub async fn only_so_many_guests_wait_and_those_let_in_do_not_count<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open().await;
+    for name in ["guest:a", "guest:b"] {
+        assert!(store.see_guest(seen(name, 1), 2).await.unwrap());
+    }
+    assert!(!store.see_guest(seen("guest:c", 1), 2).await.unwrap());
+    assert_eq!(store.guest("guest:c").await.unwrap(), None);
+    let decision = GuestDecision { name: "guest:a".into(), active: false, by: "root".into(), at: UtcMs(2) };
+    assert!(store.decide_guest(decision).await.unwrap());
+    assert!(store.see_guest(seen("guest:c", 3), 2).await.unwrap());
+    assert!(!store.see_guest(seen("guest:d", 3), 2).await.unwrap());
+}
+
+pub async fn a_guest_who_may_no_longer_has_no_token_left<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open().await;
+    let add = async |hash: &str, user: &str, idle_ms| {
+        let (hash, user, label) = (hash.to_owned(), user.to_owned(), String::new());
+        let (scope, created, expires) = (TokenScope::Submit, UtcMs(1), None);
+        store.add_token(NewToken { hash, user, scope, label, created, expires, idle_ms }).await.unwrap()
+    };
+    for (hash, user, idle) in
+        [("s", "guest:a", Some(9)), ("t", "guest:a", None), ("o", "guest:b", Some(9)), ("r", "guest:b", None)]
+    {
+        add(hash, user, idle).await;
+    }
+    for name in ["guest:a", "guest:b"] {
+        store.see_guest(seen(name, 1), 9).await.unwrap();
+    }
+    let revoked = async || {
+        let all = store.tokens(None).await.unwrap();
+        all.into_iter().map(|token| token.revoked.map(|at| at.0)).collect::<Vec<_>>()
+    };
+    let decision =
+        |active, at| GuestDecision { name: "guest:a".into(), active, by: "root".into(), at: UtcMs(at) };
+    store.decide_guest(decision(true, 2)).await.unwrap();
+    assert_eq!(revoked().await, [None; 4]);
+    store.decide_guest(decision(false, 3)).await.unwrap();
+    assert_eq!(revoked().await, [Some(3), Some(3), None, None]);
+    store.remove_guest("guest:b", UtcMs(4)).await.unwrap();
+    assert_eq!(revoked().await, [Some(3), Some(3), Some(4), Some(4)]);
 }
 
 pub async fn a_policy_keeps_what_it_may_and_sees_only_its_own<K: Kit>() {
