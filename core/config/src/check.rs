@@ -41,7 +41,10 @@ impl Check<'_> {
         self.compare_limits(&raw.server, &raw.jobs);
         let known = self.known;
         let RawConfig { scheduler, auth, .. } = raw;
+        let executors: Vec<&str> = raw.executors.keys().map(String::as_str).collect();
+        let guests = self.guests(&raw.guests, &raw.issuers, &executors);
         Config {
+            guests,
             cluster: self.cluster(&raw.cluster),
             server: self.server(&raw.server),
             jobs: self.jobs(&raw.jobs),

@@ -11,6 +11,7 @@ use berth_model::{NodePattern, Stock};
 
 use crate::{
     classes::Class,
+    guests::Guests,
     known::KnownPlugins,
     load::Loader,
     notices::{Notices, Webhook},
@@ -28,6 +29,8 @@ pub struct Config {
     pub store: Store,
     pub scheduler: Policy,
     pub auth: Auth,
+    /// `None` when nobody comes as a guest.
+    pub guests: Option<Guests>,
     pub watchers: Vec<Watcher>,
     /// `None` when jobs get the network that their executor gives them.
     pub network: Option<Policy>,

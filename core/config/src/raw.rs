@@ -89,6 +89,11 @@ pub struct RawConfig {
     pub scheduler: RawScheduler,
     /// The policy that says who somebody is, and what their jobs may do.
     pub auth: RawAuth,
+    /// People who come by the word of an outside issuer.
+    pub guests: RawGuests,
+    /// Issuers by whose word guests come: each signs tokens (OpenID Connect) for people whom it knows.
+    #[schemars(extend("default" = []))]
+    pub issuers: Vec<At<RawIssuer>>,
     /// Policies that say whether running jobs may go on.
     #[schemars(extend("default" = []))]
     pub watchers: Vec<At<RawWatcher>>,
@@ -463,6 +468,96 @@ pub struct RawLdap {
     /// How long one server may take for a connection and an answer.
     #[schemars(extend("default" = "2s", "least" = "10ms", "most" = "1m"))]
     pub answer_within: At<Span>,
+}
+
+/// `[guests]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawGuests {
+    /// The account that the jobs of all guests run as, and that nobody else uses: whoever comes over the socket as it is
+    /// turned away. Left out, nobody comes as a guest.
+    #[schemars(extend("formerly" = ["guest_bind"]))]
+    pub user: Option<At<String>>,
+    /// The folder in which each guest gets a directory of their own, which is their home. It belongs to root, or to
+    /// Berth's own account, and to nobody else; it has to exist. Left out, guests have no home.
+    #[schemars(extend("format" = "path", "formerly" = ["guest_home_root"]))]
+    pub homes: Option<At<PathBuf>>,
+    /// Whether jobs of guests may run as root, where the auth policy lets jobs do so at all.
+    #[schemars(extend("default" = false, "formerly" = ["guest_allow_root"]))]
+    pub allow_root: At<bool>,
+    /// Names of volumes that guests may ask for beside home. The auth policy still has its say.
+    #[schemars(extend("default" = []))]
+    pub volumes: Vec<At<String>>,
+    /// Names of executors that jobs of guests may go to; any, where none is named. All guests have one account: only an
+    /// executor that shows a job no more than its own directories, such as docker, keeps their files apart.
+    #[schemars(extend("default" = []))]
+    pub executors: Vec<At<String>>,
+    /// The most guests who may wait to be let in. Whoever comes beyond that is turned away and not noted.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = 100))]
+    pub most_waiting: At<u64>,
+    /// How often the directories of guests are measured.
+    #[schemars(extend("default" = "1h", "least" = "1s", "most" = "30d"))]
+    pub measure_every: At<Span>,
+}
+
+/// `[[issuers]]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawIssuer {
+    /// The issuer, letter by letter as its tokens have it: https://HOST/PATH.
+    pub url: At<String>,
+    /// What this server is called in its tokens; those for others are not taken.
+    pub audience: At<String>,
+    /// The claim that names a person. Another one here makes other guests of everybody.
+    #[schemars(extend("default" = "sub"))]
+    pub claim: At<String>,
+    /// How its tokens are signed.
+    #[schemars(extend("default" = ["RS256", "ES256", "EdDSA"]))]
+    pub algorithms: Vec<At<TokenAlgorithm>>,
+    /// A file with its keys (JWKS), for sites from which it cannot be reached. Left out, the issuer is asked over HTTPS
+    /// for `/.well-known/openid-configuration`, and for the keys that are named there.
+    #[schemars(extend("format" = "path"))]
+    pub keys_file: Option<At<PathBuf>>,
+    /// The authorities, in PEM form, whose word on its certificate counts.
+    #[schemars(extend("format" = "path", "default" = "/etc/ssl/certs/ca-certificates.crt"))]
+    pub tls_ca: At<PathBuf>,
+    /// Only people with an address in these domains, of which the issuer says that it has made sure.
+    #[schemars(extend("default" = []))]
+    pub domains: Vec<At<String>>,
+    /// Only people with these claims, as NAME=VALUE; of a claim with several values one has to be it.
+    #[schemars(extend("default" = []))]
+    pub require: Vec<At<String>>,
+    /// By how much its clock may differ.
+    #[schemars(extend("default" = "30s", "most" = "10m"))]
+    pub leeway: At<Span>,
+    /// How long it may take to answer.
+    #[schemars(extend("default" = "5s", "least" = "10ms", "most" = "1m"))]
+    pub answer_within: At<Span>,
+    /// When a token is signed with a key that is not known, or there are none, keys are looked for again, but not before
+    /// this time has passed.
+    #[schemars(extend("default" = "1m", "least" = "1s", "most" = "1h"))]
+    pub look_again: At<Span>,
+    /// Keys of this age are looked for again, and used meanwhile.
+    #[schemars(extend("default" = "1h", "least" = "1s", "most" = "1d"))]
+    pub keys_fresh_for: At<Span>,
+    /// Keys of this age are used no more: nobody is let in then until the issuer has been asked.
+    #[schemars(extend("default" = "1d", "least" = "1s", "most" = "30d"))]
+    pub keys_good_for: At<Span>,
+}
+
+/// How an issuer signs its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum TokenAlgorithm {
+    /// RSA with SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
 }
 
 /// `[[watchers]]`

@@ -42,12 +42,14 @@ pub fn schema(known: &KnownPlugins) -> Value {
 fn scrub(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            // Everything may be left out, but what makes a watcher, a filter or a webhook.
+            // Everything may be left out, but what makes a watcher, a filter, a webhook or an issuer.
             let has = |key: &str| object.get("properties").is_some_and(|keys| keys.get(key).is_some());
             if has("every") || has("on-failure") {
                 object.insert("required".to_owned(), json!(["name", "policy"]));
-            } else if has("url") {
+            } else if has("key-file") {
                 object.insert("required".to_owned(), json!(["name", "url", "key-file"]));
+            } else if has("audience") {
+                object.insert("required".to_owned(), json!(["url", "audience"]));
             } else if object.get("required").is_some_and(Value::is_array) {
                 object.remove("required");
             }

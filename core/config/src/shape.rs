@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The order in which sections are written.
-pub(crate) const SECTIONS: [&str; 16] = [
+pub(crate) const SECTIONS: [&str; 18] = [
     "cluster",
     "server",
     "jobs",
@@ -17,6 +17,8 @@ pub(crate) const SECTIONS: [&str; 16] = [
     "store",
     "scheduler",
     "auth",
+    "guests",
+    "issuers",
     "watchers",
     "network",
     "filters",
