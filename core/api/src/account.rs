@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::GuestRow;
+
 /// What an administrator sets of an account. What is left out is as it is for everybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -134,6 +136,9 @@ pub struct AccountRow {
     pub faded: AccountUse,
     /// Jobs and tasks that wait; of a user only.
     pub waits: u64,
+    /// Of a guest: what is known of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Box<GuestRow>>,
 }
 
 /// What an account has used on one day, by what counts against quotas.

@@ -8,6 +8,7 @@ mod account;
 mod attach;
 mod client;
 mod error;
+mod guests;
 mod job;
 mod notices;
 mod operate;
@@ -22,6 +23,7 @@ pub use client::{
     ApiStream, AttachedInput, AttachedOutput, Broken, Client, ClientError, JobsText, Piece, Target,
 };
 pub use error::{ErrorBody, ErrorCode, Problem};
+pub use guests::{GuestRow, GuestSignIn, SetGuest};
 pub use hyper::body::Bytes;
 pub use job::{
     Cause, EventRow, FileRow, HistoryRow, JobDetail, JobList, JobQuery, JobRow, LogPart, Reason, StateCount,

@@ -341,6 +341,10 @@ pub struct ServerInfo {
     /// takes nothing in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// Why the caller may do nothing but see this: a guest whom no administrator has let in. Of the server only its
+    /// version and its name are told then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barred: Option<String>,
 }
 
 /// Metrics in Prometheus's text format.

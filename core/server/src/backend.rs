@@ -7,10 +7,11 @@ use std::{
 };
 
 use berth_api::{
-    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, JobDetail,
-    JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PasswordRow, PluginCheck,
-    PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetNotices, SetPassword, SignIn,
-    StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow, UsageRow, Why,
+    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, GuestRow,
+    GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow,
+    PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetGuest,
+    SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow,
+    UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;
@@ -35,6 +36,10 @@ pub struct Caller {
     pub scope: Scope,
     /// The number of the token that was shown, if one was.
     pub token: Option<u64>,
+    /// They are known by a token of an outside issuer, which is none of Berth's own.
+    pub by_issuer: bool,
+    /// Why they may do nothing but see who they are.
+    pub barred: Option<String>,
 }
 
 /// What is known of the other end of a connection.
@@ -249,6 +254,14 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<PasswordRow, ErrorBody>;
     /// Takes somebody's password away.
     async fn drop_password(&self, who: &Caller, user: String) -> Result<(), ErrorBody>;
+    /// All guests.
+    async fn guests(&self, who: &Caller) -> Result<Vec<GuestRow>, ErrorBody>;
+    /// Lets a guest in, or no longer.
+    async fn set_guest(&self, who: &Caller, name: String, wanted: SetGuest) -> Result<GuestRow, ErrorBody>;
+    /// Forgets a guest.
+    async fn drop_guest(&self, who: &Caller, name: String) -> Result<(), ErrorBody>;
+    /// Begins a session for a guest who has shown a token of their issuer.
+    async fn guest_sign_in(&self, who: &Caller, wanted: GuestSignIn) -> Result<SessionCreated, ErrorBody>;
     /// Metrics in Prometheus's text format.
     async fn metrics(&self, who: &Caller) -> Result<String, ErrorBody>;
 }

@@ -25,10 +25,25 @@ use crate::{
 const HEAR_OUT_BYTES: u64 = 64 << 20;
 const HEAR_OUT_FOR: Duration = Duration::from_secs(10);
 
-/// Who is asking.
+/// Who is asking, if they may do anything here.
 pub(crate) struct Who(pub(crate) Arc<Caller>);
 
 impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Whoever(caller) = Whoever::from_request_parts(parts, state).await?;
+        match &caller.barred {
+            None => Ok(Self(caller)),
+            Some(words) => Err(Refusal::new(ErrorCode::Forbidden, words.clone())),
+        }
+    }
+}
+
+/// Who is asking, whether they may do anything or not.
+pub(crate) struct Whoever(pub(crate) Arc<Caller>);
+
+impl<S: Sync> FromRequestParts<S> for Whoever {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {

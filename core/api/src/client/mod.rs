@@ -27,9 +27,10 @@ use wire::{Call, Wire, read, refused};
 
 use crate::{
     AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow,
-    JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow, NoticesRow, PasswordRow,
-    PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetNotices, SetPassword,
-    SignIn, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
+    GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow,
+    NoticesRow, PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount,
+    SetGuest, SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow,
+    Why,
 };
 
 /// Things as they come from the server. An error is its last item.
@@ -389,6 +390,36 @@ impl Client {
     pub async fn drop_password(&self, user: &str) -> Result<(), ClientError> {
         let path = format!("/v1/passwords/{}", segment(user));
         self.wire.ask(Call { method: Method::DELETE, ..Call::get(&path) }).await.map(drop)
+    }
+
+    /// All guests.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn guests(&self) -> Result<Vec<GuestRow>, ClientError> {
+        self.get("/v1/guests").await
+    }
+
+    /// Lets a guest in, or no longer.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_guest(&self, name: &str, wanted: &SetGuest) -> Result<GuestRow, ClientError> {
+        self.send(Method::PUT, &format!("/v1/guests/{}", segment(name)), wanted).await
+    }
+
+    /// Forgets a guest.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn drop_guest(&self, name: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/guests/{}", segment(name));
+        self.wire.ask(Call { method: Method::DELETE, ..Call::get(&path) }).await.map(drop)
+    }
+
+    /// Begins a session for whoever this client's token, one of an outside issuer, is about. The answer is the only
+    /// place where its secret is ever seen.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn guest_sign_in(&self, wanted: &GuestSignIn) -> Result<SessionCreated, ClientError> {
+        self.post("/v1/guests/session", wanted).await
     }
 
     /// Metrics in Prometheus's text format.

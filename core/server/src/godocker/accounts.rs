@@ -20,6 +20,10 @@ const GIB: u64 = 1 << 30;
 /// never told, because it is kept as a hash.
 pub(super) fn user(row: &AccountRow, who: &Identity) -> Value {
     let own = (row.name == who.user).then_some(who);
+    let mut usage = json!(quotas(&row.settings));
+    if let (Some(guest), Value::Object(usage)) = (&row.guest, &mut usage) {
+        usage.insert("guest_home".to_owned(), guest.home_bytes.unwrap_or(0).into());
+    }
     json!({
         "id": row.name,
         "uid": own.map(|who| who.uid),
@@ -29,7 +33,8 @@ pub(super) fn user(row: &AccountRow, who: &Identity) -> Value {
         "email": own.and_then(|who| who.email.as_deref()).unwrap_or_default(),
         "admin": own.map(Identity::is_administrator),
         "credentials": { "apikey": "", "public": "" },
-        "usage": quotas(&row.settings),
+        "guest": row.guest.is_some(),
+        "usage": usage,
     })
 }
 

@@ -24,6 +24,25 @@ fn quotas_come_in_seconds_cores_and_gigabytes() {
 }
 
 #[test]
+fn of_a_guest_it_is_told_what_their_home_takes() {
+    let guest = berth_api::GuestRow { home_bytes: Some(4096), ..Default::default() };
+    let who = Identity {
+        user: "ann".into(),
+        uid: 1,
+        gid: 1,
+        groups: Vec::new(),
+        home: None,
+        email: None,
+        roles: Vec::new(),
+    };
+    let row = AccountRow { name: "guest:a".into(), guest: Some(Box::new(guest)), ..AccountRow::default() };
+    let told = user(&row, &who);
+    assert_eq!((&told["guest"], &told["usage"]["guest_home"]), (&json!(true), &json!(4096)));
+    let told = user(&AccountRow { name: "bob".into(), ..AccountRow::default() }, &who);
+    assert_eq!((&told["guest"], &told["usage"]["guest_home"]), (&json!(false), &Value::Null));
+}
+
+#[test]
 fn a_document_that_comes_back_as_it_was_changes_nothing() {
     let settings = AccountSettings {
         about: "words".into(),

@@ -24,6 +24,9 @@ pub(super) async fn authenticate(State(front): App, Sent(login): Sent<Login>) ->
         let words = "this token is not known, or no longer good";
         return Err(ErrorBody::new(ErrorCode::Unauthenticated, words).into());
     }
+    if let Some(words) = caller.barred {
+        return Err(ErrorBody::new(ErrorCode::Forbidden, words).into());
+    }
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({ "token": apikey }))).into_response())
 }
 

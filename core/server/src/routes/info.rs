@@ -9,7 +9,10 @@ use axum::{
 use berth_api::ServerInfo;
 
 use super::{Answer, App, Refusals};
-use crate::{extract::Who, refusal::Refusal};
+use crate::{
+    extract::{Who, Whoever},
+    refusal::Refusal,
+};
 
 /// Tells what this server is, and who the caller is to it.
 #[utoipa::path(
@@ -19,7 +22,7 @@ use crate::{extract::Who, refusal::Refusal};
     operation_id = "info",
     responses((status = 200, description = "The server and the caller", body = ServerInfo), Refusals),
 )]
-pub(super) async fn info(State(front): App, Who(who): Who) -> Answer<ServerInfo> {
+pub(super) async fn info(State(front): App, Whoever(who): Whoever) -> Answer<ServerInfo> {
     Ok(Json(front.backend.info(&who).await?))
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod attach;
 mod events;
 pub(crate) mod files;
+mod guests;
 mod info;
 mod jobs;
 mod logs;
@@ -59,7 +60,10 @@ impl Modify for TokenScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("From `berth login` or `berth token create`. Not needed over the Unix socket."))
+            .description(Some(
+                "From `berth login` or `berth token create`, or of an issuer that the site trusts. Not needed over \
+                 the Unix socket.",
+            ))
             .build();
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
@@ -151,6 +155,9 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(session::begin, session::end))
+        .routes(routes!(guests::list))
+        .routes(routes!(guests::sign_in))
+        .routes(routes!(guests::set, guests::remove))
         .routes(routes!(passwords::list))
         .routes(routes!(passwords::set, passwords::remove))
         .routes(routes!(info::info))

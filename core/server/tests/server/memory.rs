@@ -153,12 +153,20 @@ impl Backend for Memory {
             roles: Vec::new(),
         };
         match credentials {
-            Credentials::Peer { uid } => {
-                Ok(Caller { identity: identity(format!("uid{uid}"), uid), scope: Scope::Admin, token: None })
-            }
-            Credentials::Proxied { user } => {
-                Ok(Caller { identity: identity(user, 2), scope: Scope::Submit, token: None })
-            }
+            Credentials::Peer { uid } => Ok(Caller {
+                identity: identity(format!("uid{uid}"), uid),
+                scope: Scope::Admin,
+                token: None,
+                by_issuer: false,
+                barred: None,
+            }),
+            Credentials::Proxied { user } => Ok(Caller {
+                identity: identity(user, 2),
+                scope: Scope::Submit,
+                token: None,
+                by_issuer: false,
+                barred: None,
+            }),
             Credentials::Token(secret) => {
                 let kept = self.kept.lock().unwrap();
                 let known = kept.tokens.values().find(|(known, _)| *known == secret);
@@ -172,6 +180,8 @@ impl Backend for Memory {
                     identity: identity(row.user.clone(), 1),
                     scope: Scope::Submit,
                     token: Some(row.id),
+                    by_issuer: false,
+                    barred: (row.label == "barred").then(|| "somebody has to let you in".to_owned()),
                 })
             }
         }
@@ -188,6 +198,7 @@ impl Backend for Memory {
             started: AT.into(),
             notices: Vec::new(),
             leader: None,
+            barred: who.barred.clone(),
         })
     }
 
@@ -553,7 +564,13 @@ impl Backend for Memory {
             expires_in: None,
             user: Some(user.clone()),
         };
-        let root = Caller { identity: self.nobody(), scope: Scope::Admin, token: None };
+        let root = Caller {
+            identity: self.nobody(),
+            scope: Scope::Admin,
+            token: None,
+            by_issuer: false,
+            barred: None,
+        };
         let TokenCreated { id, token } = self.create_token(&root, token).await?;
         Ok(SessionCreated { id, user, token, scope, expires: AT.into(), idle_ms: 1000 })
     }
@@ -581,6 +598,30 @@ impl Backend for Memory {
 
     async fn drop_password(&self, _: &Caller, _: String) -> Result<(), ErrorBody> {
         Ok(())
+    }
+
+    async fn guests(&self, _: &Caller) -> Result<Vec<GuestRow>, ErrorBody> {
+        Ok(vec![GuestRow { name: "guest:a".into(), standing: "waiting".into(), ..GuestRow::default() }])
+    }
+
+    async fn set_guest(&self, _: &Caller, name: String, wanted: SetGuest) -> Result<GuestRow, ErrorBody> {
+        let standing = if wanted.active { "active" } else { "inactive" };
+        Ok(GuestRow { name, standing: standing.into(), ..GuestRow::default() })
+    }
+
+    async fn drop_guest(&self, _: &Caller, _: String) -> Result<(), ErrorBody> {
+        Ok(())
+    }
+
+    async fn guest_sign_in(&self, who: &Caller, _: GuestSignIn) -> Result<SessionCreated, ErrorBody> {
+        Ok(SessionCreated {
+            id: 7,
+            user: who.identity.user.clone(),
+            token: "secret".into(),
+            scope: "submit".into(),
+            expires: AT.into(),
+            idle_ms: 1,
+        })
     }
 
     async fn metrics(&self, _: &Caller) -> Result<String, ErrorBody> {

@@ -162,3 +162,41 @@ async fn the_word_of_a_proxy_counts_where_it_is_listed_and_a_token_goes_before_i
         elsewhere.raw_tcp(request("GET", "/v1/info", believed, "")).await.refusal(401, "unauthenticated");
     }
 }
+
+/// Whatever is added later is looked at, too.
+#[tokio::test]
+async fn who_is_barred_sees_who_they_are_and_nothing_else() {
+    let server = Running::start().await;
+    let new = NewToken {
+        label: "barred".into(),
+        scope: "submit".into(),
+        expires_in: None,
+        user: Some("gil".into()),
+    };
+    let token = server.client().await.create_token(&new).await.unwrap().token;
+    let header = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+    let info = server.raw_tcp(request("GET", "/v1/info", &header, "")).await.json();
+    assert_eq!((&info["user"], &info["barred"]), (&"gil".into(), &"somebody has to let you in".into()));
+    let openapi = serde_json::to_value(berth_server::openapi()).unwrap();
+    let open = ["/v1/info", "/v1/openapi.json", "/healthz"];
+    let mut looked_at = 0;
+    for (path, item) in openapi["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|method| *method != "parameters") {
+            let signs_in = (method.as_str(), path.as_str()) == ("post", "/v1/session");
+            if open.contains(&path.as_str()) || signs_in {
+                continue;
+            }
+            let path = path.replace("{job}", "1").replace("{kind}", "user").replace("{path}", "a");
+            let path = path
+                .replace("{name}", "x")
+                .replace("{user}", "x")
+                .replace("{id}", "1")
+                .replace("{plugin}", "x");
+            let answer = server.raw_tcp(request(&method.to_uppercase(), &path, &header, "")).await;
+            let words = answer.refusal(403, "forbidden");
+            assert!(words.contains("somebody has to let you in"), "{method} {path}: {words}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 30, "{looked_at}");
+}
