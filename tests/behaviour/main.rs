@@ -16,6 +16,7 @@ mod doors;
 mod events;
 mod faults;
 mod godocker;
+mod guests;
 mod jobs;
 mod ldap;
 mod libraries;

@@ -7,6 +7,7 @@
 mod containers;
 mod daemon;
 mod http;
+mod issuer;
 mod jobs;
 mod people;
 mod policies;
@@ -30,6 +31,7 @@ pub use self::{
     containers::{Containers, in_container},
     daemon::Daemon,
     http::{Answer, free_port, over_tcp, over_tcp_with},
+    issuer::{Asked, StandIn},
     jobs::{argv, is_over, sh},
     people::{ANN, BOB, People},
     policies::bad_policy,

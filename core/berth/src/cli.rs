@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, attach, audit, completions, config, control, exit_codes, files, job, jobs, login, logs, nodes,
-    notify, password, plugin, run, serve, status, submit, token, top, usage, wait, why,
+    account, attach, audit, completions, config, control, exit_codes, files, guest, job, jobs, login, logs,
+    nodes, notify, password, plugin, run, serve, status, submit, token, top, usage, wait, why,
 };
 
 /// Runs batch jobs for people a site knows
@@ -111,6 +111,9 @@ pub enum Command {
     /// Set, take away and list passwords
     #[command(subcommand)]
     Password(password::PasswordCommand),
+    /// See who comes by the word of an outside issuer, and let them in
+    #[command(subcommand)]
+    Guest(guest::GuestCommand),
     /// Make, list and revoke tokens, and revoke sessions
     #[command(subcommand)]
     Token(token::TokenCommand),

@@ -216,6 +216,7 @@ async fn run_jobs(
     let service = Arc::new(Service::new(Arc::clone(&daemon), activity.clone()));
     let backend: Arc<dyn berth_server::Backend> = service.clone();
     let server = Server::bind(settings, backend).await?;
+    tokio::spawn(Arc::clone(&service).hold_for_those_shut_out());
     tokio::spawn(service.archive_old_ones());
     let config = daemon.config.now();
     tracing::info!(

@@ -1,6 +1,9 @@
 //! `berth login` and `berth logout`.
 
-use berth_api::{Client, ClientError, ErrorCode, SignIn, Target};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use berth_api::{Client, ClientError, ErrorCode, GuestSignIn, SessionCreated, SignIn, Target};
 use clap::Args;
 
 use super::{Failure, Session, token::ScopeArg};
@@ -10,12 +13,18 @@ use crate::{
     secret_file,
 };
 
-/// Somebody with a password.
+/// The longest token that is sent.
+const MOST_TOKEN_BYTES: u64 = 64 << 10;
+
+/// Somebody with a password, or with a token of an outside issuer.
 #[derive(Args, Clone, Debug)]
 pub struct LoginArgs {
     /// Your name there; the one that you have here unless given
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// Come as a guest: with a token of an issuer that the site trusts, from this file; - stands for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "user")]
+    oidc_token_file: Option<PathBuf>,
     /// What the session is to allow
     #[arg(long, value_name = "WHAT", default_value = "submit")]
     scope: ScopeArg,
@@ -38,16 +47,35 @@ impl LoginArgs {
     /// When the server cannot be asked, or refuses.
     pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
         let url = address(session)?;
-        let user = self.user.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()));
+        let created = match &self.oidc_token_file {
+            Some(file) => self.by_token(&url, file).await?,
+            None => self.by_password(&url).await?,
+        };
+        self.keep(&url, &created, session)
+    }
+
+    async fn by_token(&self, url: &str, file: &Path) -> anyhow::Result<SessionCreated> {
+        let token =
+            read_token(file).with_context(|| format!("no token can be read from {}", file.display()))?;
+        let client = Client::connect(Target::Http { url: url.to_owned(), token: Some(token) }).await?;
+        let (scope, label) = (Some(self.scope.as_str().to_owned()), self.label.clone());
+        client.guest_sign_in(&GuestSignIn { scope, label }).await.map_err(without_tokens)
+    }
+
+    async fn by_password(&self, url: &str) -> anyhow::Result<SessionCreated> {
+        let user = self.user.clone().or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()));
         let user = user.ok_or_else(|| Failure::usage("who are you? Give --user NAME"))?;
-        let client = Client::connect(Target::Http { url: url.clone(), token: None }).await?;
+        let client = Client::connect(Target::Http { url: url.to_owned(), token: None }).await?;
         let password = secret::ask(&format!("Password of {user}: "))?;
-        let wanted =
-            SignIn { user, password, scope: Some(self.scope.as_str().to_owned()), label: self.label };
-        let created = client.sign_in(&wanted).await.map_err(without_tokens)?;
+        let (scope, label) = (Some(self.scope.as_str().to_owned()), self.label.clone());
+        client.sign_in(&SignIn { user, password, scope, label }).await.map_err(without_tokens)
+    }
+
+    /// Shows the session's secret, or keeps it for this user.
+    fn keep(&self, url: &str, created: &SessionCreated, session: &Session) -> anyhow::Result<Status> {
         if self.print {
             match session.output.json {
-                true => session.output.document(&created)?,
+                true => session.output.document(created)?,
                 false => session.output.text(&created.token)?,
             }
             return Ok(Status::OK);
@@ -90,6 +118,19 @@ impl LogoutArgs {
         }
         Ok(Status::OK)
     }
+}
+
+/// Whatever white space stands around it.
+fn read_token(file: &Path) -> anyhow::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    match file.to_str() {
+        Some("-") => std::io::stdin().take(MOST_TOKEN_BYTES).read_to_string(&mut text)?,
+        _ => std::fs::File::open(file)?.take(MOST_TOKEN_BYTES).read_to_string(&mut text)?,
+    };
+    let token = text.trim();
+    anyhow::ensure!(!token.is_empty(), "it is empty");
+    Ok(token.to_owned())
 }
 
 /// Where sessions are of use.

@@ -10,6 +10,7 @@ pub mod exit_codes;
 mod failure;
 pub mod files;
 mod follow;
+pub mod guest;
 pub mod job;
 pub mod jobs;
 pub mod login;
@@ -92,6 +93,7 @@ fn dispatch(command: Command, session: &Session) -> anyhow::Result<ExitCode> {
         Command::Login(args) => on_runtime(args.run(session)),
         Command::Logout(args) => on_runtime(args.run(session)),
         Command::Password(command) => on_runtime(command.run(session)),
+        Command::Guest(command) => on_runtime(command.run(session)),
         Command::Token(command) => on_runtime(command.run(session)),
         Command::Notify(command) => on_runtime(command.run(session)),
         Command::Plugin(command) => on_runtime(command.run(session)),

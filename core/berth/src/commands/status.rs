@@ -59,6 +59,10 @@ fn render(target: &str, info: &ServerInfo, now: UtcMs) -> String {
         ("jobs", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }),
     ];
     lines.extend(stands_by.map(|words| ("leader", words)));
+    if let Some(words) = &info.barred {
+        lines.retain(|(title, _)| !matches!(*title, "executors" | "jobs"));
+        lines.push(("you may", format!("do nothing yet: {words}")));
+    }
     for (title, line) in &lines {
         let _ = writeln!(text, "{title:<10} {}", one_line(line));
     }
@@ -100,6 +104,7 @@ mod tests {
                 trouble: Some("since 2025-11-21T08:30:00Z: no answer within 20s".into()),
             }],
             leader: None,
+            barred: None,
         };
         insta::assert_snapshot!(render("/run/berth/berth.sock", &info, UtcMs(1_763_715_600_000)));
     }

@@ -60,8 +60,17 @@ impl Directories {
         }
     }
 
+    /// What any directory takes in bytes, as far as it could be looked through; `None` when there is no answer in time,
+    /// or it cannot be opened.
+    pub async fn bytes_of(&self, path: PathBuf) -> Option<u64> {
+        self.look_at(path).await?.ok().map(|size| size.bytes)
+    }
+
     async fn look(&self, whose: Whose) -> Option<rustix::io::Result<DirectorySize>> {
-        let path = places::directory(&self.jobs, whose);
+        self.look_at(places::directory(&self.jobs, whose)).await
+    }
+
+    async fn look_at(&self, path: PathBuf) -> Option<rustix::io::Result<DirectorySize>> {
         let turns = Arc::clone(&self.turns);
         let measured = async move {
             let turn = turns.acquire_owned().await.ok()?;

@@ -7,6 +7,8 @@ mod disk;
 mod effects;
 mod feed;
 mod gate;
+mod guests;
+mod homes;
 mod launches;
 pub mod lead;
 mod memberships;
@@ -48,6 +50,7 @@ use self::{
 };
 pub use self::{
     feed::{About, Events, Listening},
+    guests::Guests,
     memberships::Memberships,
     message::{CommandError, Inbox},
     notices::{Notices, SinkStatus},
@@ -79,6 +82,8 @@ pub struct Daemon {
     pub memberships: Arc<Memberships>,
     /// Who is told what.
     pub notices: Arc<Notices>,
+    /// What there is for guests, where anybody comes as one.
+    pub guests: Option<Arc<Guests>>,
     /// What berth.toml decides.
     pub config: LiveConfig,
     /// When it started.
@@ -161,6 +166,10 @@ impl Daemon {
             unmeasured,
             last_ends: [None; 2],
         };
+        let guests = Guests::new(&config);
+        if let Some(guests) = &guests {
+            guests.keep_measured(&store, stopped.clone());
+        }
         let turning = tokio::spawn(turn.run(messages, host_events, stopped));
         let started = now();
         let daemon = Self {
@@ -171,6 +180,7 @@ impl Daemon {
             feed: listening,
             memberships,
             notices,
+            guests,
             config: live,
             started,
             stop,
@@ -207,6 +217,7 @@ impl Daemon {
             registry: Arc::new(registry),
             feed: Feed::new().listening(),
             memberships: Arc::new(Memberships::new(&[])),
+            guests: Guests::new(&config),
             config: live,
             started: now(),
             stop,

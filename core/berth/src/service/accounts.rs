@@ -35,7 +35,11 @@ impl Service {
             let words = format!("there is no {} {}", standing.kind, standing.name);
             return Err(ErrorBody::new(ErrorCode::NotFound, words));
         }
-        Ok(self.account_row(standing))
+        let guest = match standing.kind {
+            AccountKind::User => self.guest_of_account(&standing.name).await?,
+            _ => None,
+        };
+        Ok(AccountRow { guest, ..self.account_row(standing) })
     }
 
     pub(super) async fn days_of_account(
@@ -137,6 +141,7 @@ impl Service {
             disk_bytes: in_use.disk_bytes,
             faded: faded_amount(&faded),
             waits: pending,
+            guest: None,
         }
     }
 

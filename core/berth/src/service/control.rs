@@ -129,6 +129,9 @@ impl Service {
         })?;
         let found = self.seen(who, reference).await?;
         access::may_touch(who, &self.daemon.memberships, (&found.owner, &found.project), job)?;
+        if matches!(request.action, Controls::Rerun | Controls::Release) {
+            self.may_start(who, &found.owner).await?;
+        }
         let is_over = found.moving.state.kind().is_end();
         let _occupied = match request.action {
             Controls::Archive if is_over => {

@@ -50,6 +50,7 @@ impl Service {
         let submission = Arc::new(Submission { spec, owner: who.identity.clone(), grant, executor });
         let notes = changes.iter().map(|change| change.text.clone()).collect();
         let answer = self.daemon.inbox.command(Command::Submit { submission, ended, by, notes }).await;
+        self.still_let_in(&who.identity).await;
         match answer.map_err(|error| blamed(failures::command(error)))? {
             Answer::Submitted(id) => Ok(Submitted { id: id.0, tasks, changes }),
             other => Err(ErrorBody::new(ErrorCode::Internal, format!("unexpected answer {other:?}"))),
@@ -90,6 +91,7 @@ impl Service {
         spec: &JobSpec,
         executor: &str,
     ) -> Result<Grant, ErrorBody> {
+        self.for_guests(owner, spec, executor).await?;
         let mut wanted = JobRequest {
             project: spec.project.clone(),
             as_root: spec.root,

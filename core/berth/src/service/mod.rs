@@ -12,6 +12,7 @@ mod events;
 mod failures;
 mod filters;
 mod guessing;
+mod guests;
 mod jobs;
 mod notices;
 mod offers;
@@ -26,10 +27,10 @@ mod waits;
 use std::sync::Arc;
 
 use berth_api::{
-    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, JobDetail,
-    JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow, PasswordRow, PluginCheck,
-    PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetNotices, SetPassword, SignIn,
-    StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
+    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, GuestRow,
+    GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow,
+    PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetGuest,
+    SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::JobRef;
 use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream, Offers, Peer};
@@ -286,6 +287,23 @@ impl Backend for Service {
 
     async fn drop_password(&self, who: &Caller, user: String) -> Result<(), ErrorBody> {
         self.take_password_away(who, user).await
+    }
+
+    async fn guests(&self, who: &Caller) -> Result<Vec<GuestRow>, ErrorBody> {
+        self.list_guests(who).await
+    }
+
+    async fn set_guest(&self, who: &Caller, name: String, wanted: SetGuest) -> Result<GuestRow, ErrorBody> {
+        self.decide_on_guest(who, name, wanted).await
+    }
+
+    async fn drop_guest(&self, who: &Caller, name: String) -> Result<(), ErrorBody> {
+        self.forget_guest(who, &name).await
+    }
+
+    async fn guest_sign_in(&self, who: &Caller, wanted: GuestSignIn) -> Result<SessionCreated, ErrorBody> {
+        let _under_way = self.activity.begin();
+        self.begin_guest_session(who, wanted).await
     }
 
     async fn metrics(&self, _who: &Caller) -> Result<String, ErrorBody> {

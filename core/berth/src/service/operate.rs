@@ -18,6 +18,20 @@ use crate::daemon::now;
 impl Service {
     pub(super) async fn server_info(&self, who: &Caller) -> Result<ServerInfo, ErrorBody> {
         let config = self.daemon.config.now();
+        if who.barred.is_some() {
+            return Ok(ServerInfo {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                cluster: config.cluster.name.clone(),
+                user: who.identity.user.clone(),
+                roles: Vec::new(),
+                executors: Vec::new(),
+                jobs: Vec::new(),
+                started: self.daemon.started.to_string(),
+                notices: Vec::new(),
+                leader: None,
+                barred: who.barred.clone(),
+            });
+        }
         let mut executors: Vec<_> = config.executors.iter().collect();
         executors.sort_by_key(|executor| !executor.default);
         // All live ones, and nothing of the past, which may be long.
@@ -32,6 +46,7 @@ impl Service {
             started: self.daemon.started.to_string(),
             notices: self.sink_rows(who),
             leader: self.daemon.leader(),
+            barred: None,
         })
     }
 

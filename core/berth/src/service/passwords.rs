@@ -6,7 +6,7 @@ use berth_api::{ErrorBody, ErrorCode, PasswordRow, SessionCreated, SetPassword, 
 use berth_model::Identity;
 use berth_policy_host::{Credentials, Denial, Password};
 use berth_server::{Caller, Peer, Scope};
-use berth_store::PasswordChange;
+use berth_store::{PasswordChange, TokenScope};
 use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::{
@@ -33,10 +33,19 @@ impl Service {
             return Err(ErrorBody::new(ErrorCode::Invalid, "no name and no password is as long as that"));
         }
         let identity = self.proven(from, &user, Password::new(password)).await?;
+        self.open_session(identity.user, scope, name).await
+    }
+
+    /// A session for somebody who has shown who they are.
+    pub(super) async fn open_session(
+        &self,
+        user: String,
+        scope: TokenScope,
+        name: String,
+    ) -> Result<SessionCreated, ErrorBody> {
         let sessions = self.daemon.config.now().auth.sessions;
         let idle_ms = u64::try_from(sessions.idle.as_millis()).unwrap_or(u64::MAX);
         let expires = now().after(sessions.longest);
-        let user = identity.user;
         let mint =
             Mint { user: user.clone(), scope, label: name, expires: Some(expires), idle_ms: Some(idle_ms) };
         let (id, token) = self.mint(mint).await?;
@@ -54,6 +63,11 @@ impl Service {
             return Err(ErrorBody::new(ErrorCode::TooMany, "too many people log in at once; try again"));
         };
         match self.daemon.policies.auth.identify_by_password(now(), user, password).await {
+            // A guest has no password, nor has the account that they share.
+            Ok(identity) if self.is_of_guests(&identity).await => {
+                tracing::info!(from = place(from), "password of somebody who has none");
+                Err(ErrorBody::new(ErrorCode::Unauthenticated, "the user or the password is wrong"))
+            }
             Ok(identity) => {
                 self.guessing.was_right(user, from);
                 Ok(identity)

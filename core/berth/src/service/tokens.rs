@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use berth_api::{ErrorBody, ErrorCode, NewToken, TokenCreated, TokenRow};
-use berth_model::{Role, UtcMs};
+use berth_model::{Role, UtcMs, is_guest};
 use berth_policy_host::Credentials as PolicyCredentials;
 use berth_server::{Caller, Credentials, Scope};
 use berth_store::{Batch, Extra, StoredToken, TokenScope};
@@ -28,7 +28,14 @@ impl Service {
         let (credentials, scope, token) = match credentials {
             Credentials::Peer { uid } => (PolicyCredentials::UnixUser(uid), Scope::Admin, None),
             // Browsers send along whatever lets them through the proxy, whoever made them ask.
+            Credentials::Proxied { user } if is_guest(&user) => {
+                let words = "a guest comes with a token of their issuer, and not by the proxy's word";
+                return Err(ErrorBody::new(ErrorCode::Unauthenticated, words));
+            }
             Credentials::Proxied { user } => (PolicyCredentials::KnownUser(user), Scope::Submit, None),
+            Credentials::Token(secret) if berth_guests::looks_signed(&secret) => {
+                return self.guest_by_token(&secret).await;
+            }
             Credentials::Token(secret) => {
                 let found = self.daemon.store.token(&hash(&secret)).await.map_err(failures::store)?;
                 let token = found.filter(|token| token.works_at(now()));
@@ -36,16 +43,23 @@ impl Service {
                     ErrorBody::new(ErrorCode::Unauthenticated, "this token is not known, or no longer good")
                 })?;
                 self.note_use(&token);
+                if is_guest(&token.user) {
+                    return self.guest_by_name(&token.user, scope(token.scope), token.id).await;
+                }
                 (PolicyCredentials::KnownUser(token.user.clone()), scope(token.scope), Some(token.id))
             }
         };
         let identified = self.daemon.policies.auth.identify(now(), &credentials).await;
         let mut identity = identified.map_err(|denial| failures::denied(&denial))?;
+        if self.is_of_guests(&identity).await {
+            let words = format!("{} is nobody by itself here: guests' jobs run as it", identity.user);
+            return Err(ErrorBody::new(ErrorCode::Forbidden, words));
+        }
         // Whoever owns this process and its files can do anything to them anyway.
         if identity.uid == rustix::process::geteuid().as_raw() && !identity.is_administrator() {
             identity.roles.push(Role::Administrator);
         }
-        Ok(Caller { identity, scope, token })
+        Ok(Caller { identity, scope, token, by_issuer: false, barred: None })
     }
 
     /// Keeps when a token was used last, roughly: a write for each request would cost more than it tells.
@@ -77,6 +91,12 @@ impl Service {
         let expires = match asked.expires_in.as_deref().map(berth_model::parse_duration).transpose() {
             Ok(span) => span.map(|span| now().after(span)),
             Err(error) => return Err(ErrorBody::new(ErrorCode::Invalid, format!("expires_in: {error}"))),
+        };
+        // Whom their issuer no longer vouches for does not come back for ever with what they made here.
+        let longest = || now().after(self.daemon.config.now().auth.sessions.longest);
+        let expires = match is_guest(&user) {
+            true => Some(expires.map_or_else(longest, |at: UtcMs| at.min(longest()))),
+            false => expires,
         };
         let (id, secret) =
             self.mint(Mint { user: user.clone(), scope, label, expires, idle_ms: None }).await?;

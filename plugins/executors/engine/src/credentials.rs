@@ -165,7 +165,9 @@ impl Registries {
     /// # Errors
     /// When credentials are there and cannot be used.
     pub async fn access(&self, host: &str, owner: &Identity) -> Result<Asking, AccessError> {
-        let own = if self.user_logins { own_entry(owner, host).await? } else { None };
+        // What a login of one's own brings is kept by the number of its owner, which all guests share.
+        let may_bring_one = self.user_logins && !owner.is_guest();
+        let own = if may_bring_one { own_entry(owner, host).await? } else { None };
         let hint = match own {
             Some((_, Entry::Login(credentials))) => {
                 let access = Access::Own { uid: owner.uid, credentials };
@@ -285,6 +287,12 @@ mod tests {
         assert_eq!(as_whom(&registries, "other.site").await, (false, None, None));
         let (own, name, hint) = as_whom(&registries, "kept.site").await;
         assert!(!own && name.is_none() && hint.unwrap().contains("helper program"));
+        let guest = Identity { user: "guest:me".into(), ..owner.clone() };
+        let asking = registries.access("both.site", &guest).await.unwrap();
+        assert!(
+            matches!(asking.access, Access::Site(_)),
+            "what one guest may pull, others with that number could use"
+        );
         registries.user_logins = false;
         assert_eq!(as_whom(&registries, "both.site").await, (false, Some("site".into()), None));
         assert_eq!(as_whom(&registries, "kept.site").await, (false, None, None));

@@ -85,6 +85,11 @@ pub fn render(row: &AccountRow) -> String {
     line("disk", if counts_disk { format_disk(row.disk_bytes) } else { String::new() });
     line("faded", amount(&row.faded));
     line("waits", if row.waits > 0 { format!("{} jobs", row.waits) } else { String::new() });
+    if let Some(guest) = &row.guest {
+        line("guest", format!("{}: {} of {}", guest.standing, guest.subject, guest.issuer));
+        let size = guest.home_bytes.map_or_else(|| "not measured yet".to_owned(), format_bytes);
+        line("home", guest.home.as_ref().map_or_else(String::new, |home| format!("{home}, {size}")));
+    }
     line("version", if row.version > 0 { row.version.to_string() } else { String::new() });
     page
 }
@@ -154,6 +159,7 @@ mod tests {
             disk_bytes: 12_300_000_000,
             faded: AccountUse { jobs: 6.1, wall_ms: 1.8e6, cpu_ms: 3.6e6, memory_mib_ms: 0.0 },
             waits: 0,
+            guest: None,
         }
     }
 

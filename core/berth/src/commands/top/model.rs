@@ -261,6 +261,7 @@ pub mod tests {
                 started: "2025-11-21T08:00:00Z".into(),
                 notices: Vec::new(),
                 leader: None,
+                barred: None,
             },
             nodes: crate::commands::nodes::tests::sample(),
             jobs: vec![

@@ -72,7 +72,9 @@ impl Rules {
         let usual = || {
             let known = who.email.clone().filter(|address| is_address(address));
             known.or_else(|| {
-                Some(format!("{}@{}", who.user, mail.domain.as_ref()?)).filter(|address| is_address(address))
+                // Guests have no address in the site's domain.
+                let domain = mail.domain.as_ref().filter(|_| !who.is_guest())?;
+                Some(format!("{}@{domain}", who.user)).filter(|address| is_address(address))
             })
         };
         match (job.and_then(|job| job.mail.as_ref()), &choice.mail) {
