@@ -117,10 +117,8 @@ impl StandIn {
     /// Its table in berth.toml.
     pub fn table(&self, more: &str) -> String {
         let (url, ca) = (self.url(), &self.authority.ca);
-        format!(
-            "[[issuers]]\nurl = {url:?}\naudience = \"berth-t\"\ntls-ca = {ca:?}\nlook-again = \"1s\"\n\
-             answer-within = \"2s\"\n{more}\n"
-        )
+        let pace = if more.contains("look-again") { "" } else { "look-again = \"1s\"\n" };
+        format!("[[issuers]]\nurl = {url:?}\naudience = \"berth-t\"\ntls-ca = {ca:?}\n{pace}{more}\n")
     }
 
     /// An honest token for somebody, good for an hour.

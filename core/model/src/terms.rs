@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountKind, Bound, Limits, Measure, ProjectVolume, parse_bytes, parse_cpus, parse_disk, parse_duration,
+    AccountKind, Bound, GUEST_PREFIX, Limits, Measure, ProjectVolume, parse_bytes, parse_cpus, parse_disk, parse_duration,
     type_disk,
 };
 
@@ -143,11 +143,15 @@ impl AccountTerms {
         if matches!(kind, AccountKind::Class | AccountKind::ClassUser) {
             return Err(TermsError::OfTheFile);
         }
-        let names = [name].into_iter().chain(self.group.as_deref());
-        let volumes = self.volumes.keys();
-        for name in names.chain(self.members.iter().chain(volumes).map(String::as_str)) {
-            check_name(name)?;
+        // Only people are guests.
+        let person = |name: &str| check_name(name.strip_prefix(GUEST_PREFIX).unwrap_or(name));
+        match kind {
+            AccountKind::User => person(name)?,
+            _ => check_name(name)?,
         }
+        self.group.as_deref().map_or(Ok(()), check_name)?;
+        self.members.iter().try_for_each(|member| person(member))?;
+        self.volumes.keys().try_for_each(|volume| check_name(volume))?;
         for (name, volume) in &self.volumes {
             if let Some(why) = volume.fault(name) {
                 return Err(TermsError::Volume { name: name.clone(), why });
@@ -445,6 +449,18 @@ mod tests {
         let plain = AccountTerms::default();
         assert!(refused(&plain, AccountKind::Project, "a/b").starts_with("\"a/b\" is no name"));
         assert!(refused(&plain, AccountKind::Project, "").starts_with("\"\" is no name"));
+        let of_guests = AccountTerms { members: ["guest:abc".into()].into(), ..AccountTerms::default() };
+        assert_eq!(of_guests.check(AccountKind::Project, "rna"), Ok(()));
+        assert_eq!(plain.check(AccountKind::User, "guest:abc"), Ok(()));
+        for (kind, name) in [
+            (AccountKind::Project, "guest:abc"),
+            (AccountKind::Group, "guest:abc"),
+            (AccountKind::User, "guest:"),
+            (AccountKind::User, "guest:a:b"),
+            (AccountKind::User, "a:b"),
+        ] {
+            assert!(refused(&plain, kind, name).contains("is no name"), "{kind} {name}");
+        }
         let high = AccountTerms { priority: 101, ..AccountTerms::default() };
         assert_eq!(refused(&high, AccountKind::User, "ann"), "priority is 101; it has to be from 0 to 100");
         let waits = AccountTerms {

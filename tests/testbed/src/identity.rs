@@ -102,7 +102,9 @@ impl SigningKey {
                 let wanted =
                     ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"];
                 let der = openssl(Path::new("/"), &wanted);
-                let pair = RsaKeyPair::from_pkcs8(&der).unwrap_or_else(|error| panic!("RSA: {error}"));
+                // Some versions put a frame around it, others do not.
+                let pair = RsaKeyPair::from_pkcs8(&der).or_else(|_| RsaKeyPair::from_der(&der));
+                let pair = pair.unwrap_or_else(|error| panic!("RSA: {error}"));
                 Pair::Rsa(Box::new(pair))
             }
             KeyKind::P256 => {

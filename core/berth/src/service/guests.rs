@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use berth_api::{ErrorBody, ErrorCode, GuestRow, GuestSignIn, SessionCreated, SetGuest};
+use berth_config::Guests as Settings;
 use berth_engine::{Actor, Command};
 use berth_guests::{Presented, Refusal};
-use berth_model::{Identity, JobSpec, StateKind, is_guest};
+use berth_model::{Identity, JobSpec, StateKind, Volume, is_guest};
 use berth_policy_host::Credentials;
 use berth_server::{Caller, Scope};
-use berth_store::{GuestDecision, GuestStanding, ListQuery, SeenGuest, StoredGuest, TokenScope};
+use berth_store::{GuestDecision, GuestStanding, JobRow, ListQuery, SeenGuest, StoredGuest, TokenScope};
 
 use super::{
     Service, access, failures,
@@ -183,26 +184,11 @@ impl Service {
         if !owner.is_guest() {
             return Ok(());
         }
-        let forbidden = |words: String| Err(ErrorBody::new(ErrorCode::Forbidden, words));
-        let Some(guests) = &self.daemon.guests else {
-            return forbidden("guests run no jobs here any more".to_owned());
-        };
-        let settings = &guests.settings;
-        if spec.root && !settings.allow_root {
-            return forbidden("jobs of guests may not run as root here (guests.allow-root)".to_owned());
-        }
-        if !settings.executors.is_empty() && !settings.executors.contains(executor) {
-            let names: Vec<&str> = settings.executors.iter().map(String::as_str).collect();
-            let words = format!("jobs of guests do not go to {executor} here, but to {}", names.join(", "));
-            return forbidden(words);
-        }
-        let other = spec
-            .volumes
-            .iter()
-            .find(|volume| volume.name != HOME && !settings.volumes.contains(&volume.name));
-        if let Some(volume) = other {
-            return forbidden(format!("volume {} is not for guests (guests.volumes)", volume.name));
-        }
+        let forbidden = |words: String| ErrorBody::new(ErrorCode::Forbidden, words);
+        let guests = self.daemon.guests.as_ref();
+        let guests = guests.ok_or_else(|| forbidden("guests run no jobs here any more".to_owned()))?;
+        not_set_aside(&guests.settings, (spec.root, &spec.volumes), executor)
+            .map_or(Ok(()), |words| Err(forbidden(words)))?;
         guests.make_home(&owner.user, (owner.uid, owner.gid)).await.map_err(|fault| {
             tracing::error!(guest = owner.user, reason = %fault, source = ?std::error::Error::source(&fault), "no home for a guest");
             ErrorBody::new(ErrorCode::Unavailable, "your home directory cannot be made; ask the site's administrators")
@@ -356,7 +342,11 @@ impl Service {
                 return;
             }
         };
-        for row in rows.iter().filter(|row| row.state.kind() != StateKind::Running || row.array.is_some()) {
+        let waits = |row: &&JobRow| {
+            let is_an_array = row.array.is_some() && row.task_of.is_none();
+            is_an_array || row.state.kind() != StateKind::Running
+        };
+        for row in rows.iter().filter(waits) {
             let by = Actor { name: by.to_owned(), administrator: true };
             if let Err(error) = self.daemon.inbox.command(Command::Hold { job: row.id, by }).await {
                 tracing::warn!(job = row.id.0, guest = name, reason = %error, "a guest's job was not held");
@@ -374,6 +364,20 @@ impl Service {
     }
 }
 
+/// What a job asks for that the site has not set aside for guests, in words.
+fn not_set_aside(settings: &Settings, (root, volumes): (bool, &[Volume]), executor: &str) -> Option<String> {
+    if root && !settings.allow_root {
+        return Some("jobs of guests may not run as root here (guests.allow-root)".to_owned());
+    }
+    if !settings.executors.is_empty() && !settings.executors.contains(executor) {
+        let names: Vec<&str> = settings.executors.iter().map(String::as_str).collect();
+        return Some(format!("jobs of guests do not go to {executor} here, but to {}", names.join(", ")));
+    }
+    let is_for_guests = |name: &String| name == HOME || settings.volumes.contains(name);
+    let other = volumes.iter().find(|volume| !is_for_guests(&volume.name));
+    other.map(|volume| format!("volume {} is not for guests (guests.volumes)", volume.name))
+}
+
 fn refused(refusal: &Refusal) -> ErrorBody {
     let code = match refusal {
         Refusal::Unavailable(_) => ErrorCode::Unavailable,
@@ -388,4 +392,53 @@ fn no_such_guest(name: &str) -> ErrorBody {
         ErrorCode::NotFound,
         format!("there is no guest {name}; `berth guest list` has those who have come"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use berth_model::VolumeMode;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        Settings {
+            user: "guests".into(),
+            homes: None,
+            allow_root: false,
+            volumes: set(&["open"]),
+            executors: set(&[]),
+            most_waiting: 1,
+            measure_every: Duration::from_secs(1),
+            issuers: Vec::new(),
+        }
+    }
+
+    fn words_on(names: &[&str]) -> Option<String> {
+        let volume = |name: &&str| Volume { name: (*name).to_owned(), mode: VolumeMode::ReadOnly };
+        let volumes: Vec<Volume> = names.iter().map(volume).collect();
+        not_set_aside(&settings(), (false, &volumes), "local")
+    }
+
+    #[test]
+    fn guests_get_their_home_and_the_volumes_that_are_for_them() {
+        for right in [&[][..], &["home"], &["open", "home"]] {
+            assert_eq!(words_on(right), None, "{right:?}");
+        }
+        for wrong in [&["closed"][..], &["open", "closed"], &["home", "Home"], &[""]] {
+            let words = words_on(wrong).unwrap();
+            assert!(words.contains("guests.volumes"), "{wrong:?}: {words}");
+        }
+    }
+
+    #[test]
+    fn root_and_executors_are_switches_of_their_own() {
+        assert!(not_set_aside(&settings(), (true, &[]), "local").is_some());
+        assert_eq!(not_set_aside(&Settings { allow_root: true, ..settings() }, (true, &[]), "local"), None);
+        let only = Settings { executors: ["docker".to_owned()].into(), ..settings() };
+        assert_eq!(not_set_aside(&only, (false, &[]), "docker"), None);
+        assert!(not_set_aside(&only, (false, &[]), "local").unwrap().contains("docker"));
+    }
 }
