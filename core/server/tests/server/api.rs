@@ -71,6 +71,10 @@ fn sample(operation: &str) -> (&'static str, &'static str, Value) {
         "set_password" => {
             ("/v1/passwords/ada", "200", json!({"password": "open sesame", "current": "sesame"}))
         }
+        "guests" => ("/v1/guests", "200", Value::Null),
+        "set_guest" => ("/v1/guests/guest:a", "200", json!({"active": true})),
+        "remove_guest" => ("/v1/guests/guest:a", "204", Value::Null),
+        "guest_sign_in" => ("/v1/guests/session", "201", json!({"scope": "read", "label": "x"})),
         "remove_password" => ("/v1/passwords/ada", "204", Value::Null),
         "info" => ("/v1/info", "200", Value::Null),
         "metrics" => ("/metrics", "200", Value::Null),
