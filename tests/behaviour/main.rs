@@ -11,6 +11,7 @@ mod arrays;
 mod classes;
 mod containers;
 mod control;
+mod daemons;
 mod dependencies;
 mod doors;
 mod events;

@@ -31,7 +31,7 @@ pub use job::{
 };
 pub use notices::{JobMessage, NoticesRow, SetNotices, SinkRow};
 pub use operate::{
-    Alteration, ControlRequest, ControlResult, Controls, Finding, MetricsText, NewToken, NodeRow,
+    Alteration, ControlRequest, ControlResult, Controls, DaemonRow, Finding, MetricsText, NewToken, NodeRow,
     PluginCheck, PluginRow, ResourceRow, ServerInfo, TokenCreated, TokenRow, UsageRow,
 };
 pub use people::{PasswordRow, SessionCreated, SetPassword, SignIn};

@@ -138,6 +138,25 @@ pub struct ControlResult {
     pub message: Option<String>,
 }
 
+/// A process of this Berth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DaemonRow {
+    /// Tells it apart from the others.
+    pub instance: String,
+    /// `leader` or `stand-by`.
+    pub role: String,
+    /// The machine that it runs on.
+    pub host: String,
+    /// Its number there.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Where it listens: addresses, and the path of its socket.
+    pub doors: Vec<String>,
+    /// When it started; RFC 3339.
+    pub started: String,
+}
+
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeRow {

@@ -5,6 +5,7 @@ mod endpoint;
 mod images;
 mod library;
 mod sge;
+pub mod status;
 mod swarm;
 
 use std::sync::Arc;

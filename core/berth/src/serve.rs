@@ -5,6 +5,7 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context;
 use berth_config::{Config, Loaded, Loader, LogFormat, Problems, usual_file};
 use berth_server::{Server, Settings};
+use berth_status_api::Role;
 use berth_store::{PostgresStore, Store};
 use tokio::{
     runtime::Runtime,
@@ -18,7 +19,7 @@ use crate::{
     activity::Activity,
     commands::serve::ServeArgs,
     daemon::{
-        Daemon, Reloaded,
+        Daemon, Presence, Reloaded,
         lead::{self, Opened},
     },
     plugins, secret_file,
@@ -123,6 +124,11 @@ async fn serve(
 ) -> anyhow::Result<()> {
     // From here on no word is missed, whatever is under way when it comes.
     let mut ending = Ending::listen()?;
+    let presence = loaded.config.status.as_ref().map(|status| {
+        let board = plugins::status::board(status)?;
+        anyhow::Ok(Arc::new(Presence::start(board, &loaded.config, status.ttl)))
+    });
+    let presence = presence.transpose()?;
     let opened = tokio::select! {
         opened = lead::open(&loaded.config) => opened?,
         () = ending.told() => return Ok(()),
@@ -130,20 +136,34 @@ async fn serve(
     let (store, shared): (Arc<dyn Store>, _) = match opened {
         Opened::Alone(store) => (store, None),
         Opened::Shared(shared) => {
-            if !stand_by(&shared.store, &loaded, &mut ending).await? {
+            if !stand_by(&shared.store, &loaded, &mut ending, presence.clone()).await? {
+                leave(presence).await;
                 return Ok(());
             }
             (Arc::clone(&shared.store) as Arc<dyn Store>, Some(shared))
         }
     };
-    let done = run_jobs(loaded, args, set_log_level, plugins, (&store, &mut ending)).await?;
+    if let Some(presence) = &presence {
+        presence.is(Role::Leader);
+    }
+    let done =
+        run_jobs(loaded, args, set_log_level, plugins, (&store, &mut ending), presence.clone()).await?;
     match (done, shared) {
         (Done::Deposed(leader), Some(shared)) => {
             tracing::error!(leader, "this Berth leads no longer; it begins anew and stands by");
             drop(shared);
             match lead::begin_anew()? {}
         }
-        _ => Ok(()),
+        _ => {
+            leave(presence).await;
+            Ok(())
+        }
+    }
+}
+
+async fn leave(presence: Option<Arc<Presence>>) {
+    if let Some(presence) = presence {
+        presence.leave().await;
     }
 }
 
@@ -168,7 +188,12 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
 }
 
 /// Shows what is stored until this Berth leads; false when it was told to end before that.
-async fn stand_by(store: &Arc<PostgresStore>, loaded: &Loaded, ending: &mut Ending) -> anyhow::Result<bool> {
+async fn stand_by(
+    store: &Arc<PostgresStore>,
+    loaded: &Loaded,
+    ending: &mut Ending,
+    presence: Option<Arc<Presence>>,
+) -> anyhow::Result<bool> {
     let candidate = Arc::clone(store);
     let mut leading = tokio::spawn(async move { candidate.lead().await });
     if let Ok(led) = tokio::time::timeout(LEADS_AT_ONCE, &mut leading).await {
@@ -176,7 +201,8 @@ async fn stand_by(store: &Arc<PostgresStore>, loaded: &Loaded, ending: &mut Endi
         return Ok(true);
     }
     let settings = settings(&loaded.config)?;
-    let daemon = Arc::new(Daemon::stand_by(loaded.clone(), Arc::clone(store) as Arc<dyn Store>).await?);
+    let daemon =
+        Arc::new(Daemon::stand_by(loaded.clone(), Arc::clone(store) as Arc<dyn Store>, presence).await?);
     let service: Arc<dyn berth_server::Backend> =
         Arc::new(Service::new(Arc::clone(&daemon), Activity::default()));
     let server = Server::bind(settings, service).await?;
@@ -205,10 +231,11 @@ async fn run_jobs(
     set_log_level: SetLogLevel,
     plugins: &tokio::runtime::Handle,
     (store, ending): (&Arc<dyn Store>, &mut Ending),
+    presence: Option<Arc<Presence>>,
 ) -> anyhow::Result<Done> {
     let (settings, embedded) = (settings(&loaded.config)?, args.embedded);
     let (daemon, mut turning) = tokio::select! {
-        started = Daemon::start(loaded, Arc::clone(store), plugins) => started?,
+        started = Daemon::start(loaded, Arc::clone(store), plugins, presence) => started?,
         leader = store.deposed() => return Ok(Done::Deposed(leader)),
     };
     let daemon = Arc::new(daemon);

@@ -66,6 +66,7 @@ impl Check<'_> {
             executors: self.executors(raw.executors),
             resources: resources::resources(self, &raw.resources),
             classes: self.classes(&raw.classes),
+            status: self.status(&raw.status),
             log: self.log(&raw.log),
         }
     }

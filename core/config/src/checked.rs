@@ -16,6 +16,7 @@ use crate::{
     load::Loader,
     notices::{Notices, Webhook},
     raw::{Archive, CountAt, LogFormat, OnBreach, OnFailure},
+    status::Status,
 };
 
 /// Everything that berth.toml decides, checked. Paths are absolute.
@@ -43,6 +44,8 @@ pub struct Config {
     pub executors: Vec<Executor>,
     pub resources: Vec<NamedResource>,
     pub classes: Vec<Class>,
+    /// `None` where nobody is told of Berth's processes.
+    pub status: Option<Status>,
     pub log: Log,
 }
 

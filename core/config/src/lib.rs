@@ -26,6 +26,7 @@ mod renamed;
 mod schema;
 mod shape;
 mod source;
+mod status;
 mod tree;
 
 pub use checked::{
@@ -43,3 +44,4 @@ pub use notices::{Encryption, Mail, Notices, UserWebhooks, Webhook};
 pub use raw::{Archive, CountAt, LogFormat, OnBreach, OnFailure};
 pub use schema::{reference, schema};
 pub use source::Origin;
+pub use status::{Status, StatusKind};

@@ -15,6 +15,7 @@ use crate::{
     classes::RawClass,
     quantity::{Cpus, DiskSize, Mode, Size, Span},
     source,
+    status::RawStatus,
 };
 
 /// A value, and where it stands.
@@ -118,6 +119,8 @@ pub struct RawConfig {
     /// may run.
     #[schemars(extend("default" = []))]
     pub classes: Vec<At<RawClass>>,
+    /// Where Berth's processes tell that they are there, for `berth nodes --daemons` and whatever else looks there.
+    pub status: RawStatus,
     /// Berth's own log, which goes to standard error.
     pub log: RawLog,
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The order in which sections are written.
-pub(crate) const SECTIONS: [&str; 18] = [
+pub(crate) const SECTIONS: [&str; 19] = [
     "cluster",
     "server",
     "jobs",
@@ -27,6 +27,7 @@ pub(crate) const SECTIONS: [&str; 18] = [
     "executors",
     "resources",
     "classes",
+    "status",
     "log",
 ];
 

@@ -8,8 +8,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountKind, Bound, GUEST_PREFIX, Limits, Measure, ProjectVolume, parse_bytes, parse_cpus, parse_disk, parse_duration,
-    type_disk,
+    AccountKind, Bound, GUEST_PREFIX, Limits, Measure, ProjectVolume, parse_bytes, parse_cpus, parse_disk,
+    parse_duration, type_disk,
 };
 
 /// The priority of whoever nobody has set one for.

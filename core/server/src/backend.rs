@@ -7,8 +7,8 @@ use std::{
 };
 
 use berth_api::{
-    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, EventRow, FileRow, GuestRow,
-    GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow,
+    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, DaemonRow, ErrorBody, EventRow, FileRow,
+    GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow,
     PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetGuest,
     SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow,
     UsageRow, Why,
@@ -181,6 +181,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn events(&self, who: &Caller, after: Option<u64>) -> Result<EventStream, ErrorBody>;
     /// The nodes.
     async fn nodes(&self, who: &Caller) -> Result<Vec<NodeRow>, ErrorBody>;
+    /// The processes of this Berth, where they tell each other that they are there.
+    async fn daemons(&self, who: &Caller) -> Result<Vec<DaemonRow>, ErrorBody>;
     /// Named resources that belong to no node.
     async fn resources(&self, who: &Caller) -> Result<Vec<ResourceRow>, ErrorBody>;
     /// What users (or projects, groups, members) have used: those that the caller may see. What their jobs took that

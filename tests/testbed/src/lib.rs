@@ -14,6 +14,7 @@ mod cell;
 mod directory;
 mod door;
 mod engine;
+mod etcd;
 mod godocker;
 mod identity;
 mod mail;
@@ -25,6 +26,7 @@ pub use crate::{
     cell::{Cell, cell},
     directory::{Directory, directory},
     engine::{Engine, OwnEngine, Wish, docker_engine, own_engine, swarm, swarm_of_two},
+    etcd::{Etcd, etcd, secure_etcd},
     godocker::godocker_commands,
     identity::{Authority, KeyKind, SigningKey},
     mail::{MailServer, MailWish, mail_server},

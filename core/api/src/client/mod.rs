@@ -26,11 +26,11 @@ pub use target::Target;
 use wire::{Call, Wire, read, refused};
 
 use crate::{
-    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorCode, EventRow, ExecQuery, FileRow,
-    GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken, NodeRow,
-    NoticesRow, PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount,
-    SetGuest, SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow,
-    Why,
+    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, DaemonRow, ErrorCode, EventRow, ExecQuery,
+    FileRow, GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken,
+    NodeRow, NoticesRow, PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated,
+    SetAccount, SetGuest, SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TokenCreated,
+    TokenRow, UsageRow, Why,
 };
 
 /// Things as they come from the server. An error is its last item.
@@ -216,6 +216,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, ClientError> {
         self.get("/v1/nodes").await
+    }
+
+    /// The processes of this Berth, where they tell each other that they are there.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn daemons(&self) -> Result<Vec<DaemonRow>, ClientError> {
+        self.get("/v1/daemons").await
     }
 
     /// The resources with names that belong to no node.

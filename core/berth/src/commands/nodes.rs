@@ -1,7 +1,7 @@
 //! `berth nodes`.
 
-use berth_api::{NodeRow, ResourceRow};
-use berth_model::format_bytes;
+use berth_api::{DaemonRow, NodeRow, ResourceRow};
+use berth_model::{UtcMs, format_bytes};
 use clap::Args;
 
 use super::Session;
@@ -10,12 +10,20 @@ use crate::{
     output::{
         cpus,
         table::{Column, Table},
+        time,
     },
 };
 
+/// The role of the process that runs the jobs.
+const LEADER: &str = "leader";
+
 /// The nodes.
 #[derive(Args, Clone, Debug)]
-pub struct NodesArgs {}
+pub struct NodesArgs {
+    /// List the processes of this Berth instead; exit code 1 when none of them leads
+    #[arg(long)]
+    daemons: bool,
+}
 
 impl NodesArgs {
     /// Lists them.
@@ -24,6 +32,9 @@ impl NodesArgs {
     /// When the server cannot be asked, or refuses.
     pub async fn run(self, session: &Session) -> anyhow::Result<Status> {
         let client = session.client().await?;
+        if self.daemons {
+            return daemons(session, &client.daemons().await?);
+        }
         let nodes = client.nodes().await?;
         if session.output.json {
             session.output.document(&nodes)?;
@@ -36,6 +47,39 @@ impl NodesArgs {
         }
         Ok(Status::OK)
     }
+}
+
+fn daemons(session: &Session, rows: &[DaemonRow]) -> anyhow::Result<Status> {
+    match session.output.json {
+        true => session.output.document(&rows)?,
+        false => session.output.table(daemon_table(rows, time::now()))?,
+    }
+    let leads = rows.iter().any(|row| row.role == LEADER);
+    Ok(if leads { Status::OK } else { Status::FAILED })
+}
+
+fn daemon_table(rows: &[DaemonRow], now: UtcMs) -> Table {
+    let mut table = Table::new(&[
+        Column::text("DAEMON", 12),
+        Column::fixed("ROLE"),
+        Column::text("HOST", 10).leaving(3),
+        Column::number("PID").leaving(4),
+        Column::text("VERSION", 7).leaving(2),
+        Column::text("STARTED", 10).leaving(1),
+        Column::text("LISTENS AT", 16),
+    ]);
+    for row in rows {
+        table.row([
+            row.instance.clone(),
+            row.role.clone(),
+            row.host.clone(),
+            row.pid.to_string(),
+            row.version.clone(),
+            time::both(&row.started, now),
+            row.doors.join(", "),
+        ]);
+    }
+    table
 }
 
 /// How much is used of each: `licence 3/5, scratch 0/100`.
@@ -101,6 +145,23 @@ pub mod tests {
             ..node("swarm/worker-with-a-very-long-name.example.org", "unreachable", 0, 0)
         };
         vec![node("local/here", "up", 2500, 3), away]
+    }
+
+    #[test]
+    fn daemons_fit_the_terminal() {
+        let row = |instance: &str, role: &str| DaemonRow {
+            instance: instance.into(),
+            role: role.into(),
+            host: "head1.example.org".into(),
+            pid: 812,
+            version: "0.1.0".into(),
+            doors: vec!["127.0.0.1:8920".into(), "/run/berth/berth.sock".into()],
+            started: "2026-11-21T09:00:00.000Z".into(),
+        };
+        let rows = [row("head1.example.org-812", "leader"), row("head2.example.org-77", "stand-by")];
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        insta::assert_snapshot!("daemons-80", daemon_table(&rows, now).render(Some(80), false));
+        insta::assert_snapshot!("daemons-160", daemon_table(&rows, now).render(Some(160), false));
     }
 
     #[test]

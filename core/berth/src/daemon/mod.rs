@@ -17,6 +17,7 @@ mod notices;
 pub mod passwords;
 pub mod places;
 mod policies;
+pub mod presence;
 mod settings;
 mod state;
 mod translate;
@@ -55,6 +56,7 @@ pub use self::{
     message::{CommandError, Inbox},
     notices::{Notices, SinkStatus},
     policies::Policies,
+    presence::Presence,
     settings::{LiveConfig, Reloaded},
     turn::now,
 };
@@ -86,6 +88,8 @@ pub struct Daemon {
     pub guests: Option<Arc<Guests>>,
     /// What berth.toml decides.
     pub config: LiveConfig,
+    /// Who else is there, where they tell each other.
+    pub presence: Option<Arc<Presence>>,
     /// When it started.
     pub started: UtcMs,
     stop: tokio_watch::Sender<bool>,
@@ -103,6 +107,7 @@ impl Daemon {
         loaded: Loaded,
         store: Arc<dyn Store>,
         plugins: &Handle,
+        presence: Option<Arc<Presence>>,
     ) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let live = LiveConfig::new(loaded);
         let config = live.now();
@@ -182,6 +187,7 @@ impl Daemon {
             notices,
             guests,
             config: live,
+            presence,
             started,
             stop,
         };
@@ -193,7 +199,11 @@ impl Daemon {
     ///
     /// # Errors
     /// When a policy cannot be used as it is configured.
-    pub async fn stand_by(loaded: Loaded, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+    pub async fn stand_by(
+        loaded: Loaded,
+        store: Arc<dyn Store>,
+        presence: Option<Arc<Presence>>,
+    ) -> anyhow::Result<Self> {
         let live = LiveConfig::new(loaded);
         let config = live.now();
         let (sender, _) = mpsc::channel(1);
@@ -219,6 +229,7 @@ impl Daemon {
             memberships: Arc::new(Memberships::new(&[])),
             guests: Guests::new(&config),
             config: live,
+            presence,
             started: now(),
             stop,
         })

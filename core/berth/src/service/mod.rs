@@ -27,8 +27,8 @@ mod waits;
 use std::sync::Arc;
 
 use berth_api::{
-    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, ErrorBody, ErrorCode, FileRow, GuestRow,
-    GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow,
+    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, DaemonRow, ErrorBody, ErrorCode, FileRow,
+    GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow,
     PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetGuest,
     SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
@@ -167,6 +167,10 @@ impl Backend for Service {
 
     async fn resources(&self, _who: &Caller) -> Result<Vec<ResourceRow>, ErrorBody> {
         self.resource_rows().await
+    }
+
+    async fn daemons(&self, _who: &Caller) -> Result<Vec<DaemonRow>, ErrorBody> {
+        self.daemon_rows().await
     }
 
     async fn nodes(&self, _who: &Caller) -> Result<Vec<NodeRow>, ErrorBody> {

@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use berth_api::{
-    AccountRow, ErrorBody, ErrorCode, NodeRow, PluginRow, ResourceRow, ServerInfo, StateCount, UsageRow,
+    AccountRow, DaemonRow, ErrorBody, ErrorCode, NodeRow, PluginRow, ResourceRow, ServerInfo, StateCount,
+    UsageRow,
 };
 use berth_engine::{NamedView, NodeView};
 use berth_executor_host::{Reach, Supervised as Executor};
 use berth_model::{AccountKind, StateKind, UtcMs};
 use berth_policy_host::{PluginState, PluginStatus};
 use berth_server::Caller;
+use berth_status_api::Process;
 use berth_store::UsageBy;
 
 use super::{Service, access, accounts::account_kind, failures};
@@ -53,6 +55,28 @@ impl Service {
     pub(super) async fn node_rows(&self) -> Result<Vec<NodeRow>, ErrorBody> {
         let views = self.daemon.inbox.look(berth_engine::Engine::node_views).await;
         Ok(views.ok_or_else(|| self.not_now())?.into_iter().map(node).collect())
+    }
+
+    pub(super) async fn daemon_rows(&self) -> Result<Vec<DaemonRow>, ErrorBody> {
+        let Some(presence) = &self.daemon.presence else {
+            let words =
+                "nobody is told of Berth's processes here; [status] in berth.toml says where they tell";
+            return Err(ErrorBody::new(ErrorCode::Unable, words));
+        };
+        let processes = presence.processes().await.map_err(|error| {
+            let words = format!("who is there cannot be looked up: {error}");
+            ErrorBody::new(ErrorCode::Unavailable, words)
+        })?;
+        let row = |process: Process| DaemonRow {
+            instance: process.instance,
+            role: process.role.to_string(),
+            host: process.host,
+            pid: process.pid,
+            version: process.version,
+            doors: process.doors,
+            started: UtcMs(process.started_ms).to_string(),
+        };
+        Ok(processes.into_iter().map(row).collect())
     }
 
     pub(super) async fn resource_rows(&self) -> Result<Vec<ResourceRow>, ErrorBody> {

@@ -142,6 +142,7 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::resources))
+        .routes(routes!(nodes::daemons))
         .routes(routes!(usage::list))
         .routes(routes!(accounts::days))
         .routes(routes!(accounts::list))

@@ -1,7 +1,7 @@
 //! Nodes.
 
 use axum::{Json, extract::State};
-use berth_api::{NodeRow, ResourceRow};
+use berth_api::{DaemonRow, NodeRow, ResourceRow};
 
 use super::{Answer, App, Refusals};
 use crate::extract::Who;
@@ -16,6 +16,19 @@ use crate::extract::Who;
 )]
 pub(super) async fn list(State(front): App, Who(who): Who) -> Answer<Vec<NodeRow>> {
     Ok(Json(front.backend.nodes(&who).await?))
+}
+
+/// Lists the processes of this Berth that are there: the one that leads first. Only where `[status]` says where they
+/// tell of themselves.
+#[utoipa::path(
+    get,
+    path = "/v1/daemons",
+    tag = "cluster",
+    operation_id = "daemons",
+    responses((status = 200, description = "The processes", body = Vec<DaemonRow>), Refusals),
+)]
+pub(super) async fn daemons(State(front): App, Who(who): Who) -> Answer<Vec<DaemonRow>> {
+    Ok(Json(front.backend.daemons(&who).await?))
 }
 
 /// Lists the resources with names that belong to no node: all nodes share them.

@@ -77,6 +77,7 @@ fn sample(operation: &str) -> (&'static str, &'static str, Value) {
         "guest_sign_in" => ("/v1/guests/session", "201", json!({"scope": "read", "label": "x"})),
         "remove_password" => ("/v1/passwords/ada", "204", Value::Null),
         "info" => ("/v1/info", "200", Value::Null),
+        "daemons" => ("/v1/daemons", "200", Value::Null),
         "metrics" => ("/metrics", "200", Value::Null),
         "health" => ("/healthz", "200", Value::Null),
         "describe" => ("/v1/openapi.json", "200", Value::Null),

@@ -401,6 +401,10 @@ impl Backend for Memory {
         .boxed())
     }
 
+    async fn daemons(&self, _: &Caller) -> Result<Vec<DaemonRow>, ErrorBody> {
+        Ok(Vec::new())
+    }
+
     async fn nodes(&self, _: &Caller) -> Result<Vec<NodeRow>, ErrorBody> {
         Ok(vec![NodeRow {
             name: "local/here".into(),
