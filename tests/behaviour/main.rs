@@ -23,6 +23,7 @@ mod ldap;
 mod libraries;
 mod load;
 mod networks;
+mod nodes;
 mod notices;
 mod passwords;
 mod policies;

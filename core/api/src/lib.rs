@@ -7,6 +7,7 @@
 mod account;
 mod attach;
 mod client;
+mod closure;
 mod error;
 mod guests;
 mod job;
@@ -22,6 +23,7 @@ pub use attach::{ExecQuery, StatsRow, TerminalSize, Word};
 pub use client::{
     ApiStream, AttachedInput, AttachedOutput, Broken, Client, ClientError, JobsText, Piece, Target,
 };
+pub use closure::{ClosureRow, SetClosure};
 pub use error::{ErrorBody, ErrorCode, Problem};
 pub use guests::{GuestRow, GuestSignIn, SetGuest};
 pub use hyper::body::Bytes;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{AccountRunning, AccountUse};
+use crate::{AccountRunning, AccountUse, ClosureRow};
 
 /// What is to be done with jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -164,7 +164,8 @@ pub struct NodeRow {
     pub name: String,
     /// Its executor.
     pub executor: String,
-    /// `up`, `closed` or `unreachable`.
+    /// `up`, `closed`, `unreachable`; `drained` or `maintenance` while nothing new starts there, `reserved` while only
+    /// some jobs do.
     pub state: String,
     /// In milli-cores.
     pub cpu_millis_total: u64,
@@ -181,6 +182,9 @@ pub struct NodeRow {
     /// Its named resources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ResourceRow>,
+    /// What closes it to some jobs or all, or will.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closures: Vec<ClosureRow>,
     /// How many jobs hold something of it.
     pub jobs: u32,
     /// What its executor says, when something is wrong.

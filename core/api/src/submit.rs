@@ -119,6 +119,10 @@ pub struct Submit {
     /// How often it may be started anew after its node failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_on_node_failure: Option<u32>,
+    /// Does not run again on nodes where it failed before, or that failed under it. An array that runs again as a
+    /// whole stays away from those of all its tasks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub avoid_failed_nodes: bool,
     /// What its owner is to be told of: `start`, `end`, `fail`, `kill`, `suspend`, `resume`, `message`, `all`, or
     /// `none`; what they have chosen for all jobs where it is left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, attach, audit, completions, config, control, exit_codes, files, guest, job, jobs, login, logs,
-    nodes, notify, password, plugin, run, serve, status, submit, token, top, usage, wait, why,
+    account, attach, audit, closure, completions, config, control, exit_codes, files, guest, job, jobs,
+    login, logs, nodes, notify, password, plugin, run, serve, status, submit, token, top, usage, wait, why,
 };
 
 /// Runs batch jobs for people a site knows
@@ -88,6 +88,15 @@ pub enum Command {
     Download(files::DownloadArgs),
     /// List the nodes
     Nodes(nodes::NodesArgs),
+    /// Have nothing new start on nodes, and open them again
+    #[command(subcommand)]
+    Node(closure::NodeCommand),
+    /// Have nothing new start anywhere; what runs goes on, and jobs are still taken
+    #[command(subcommand)]
+    Maintenance(closure::MaintenanceCommand),
+    /// Keep nodes for people or projects, or free for planned work on them
+    #[command(subcommand)]
+    Reservation(closure::ReservationCommand),
     /// Show what users or projects have used
     Usage(usage::UsageArgs),
     /// Make and change projects
@@ -166,6 +175,9 @@ mod tests {
             insta::assert_snapshot!(format!("help-{name}"), help(&[name]));
         }
         for path in [
+            ["node", "drain"],
+            ["maintenance", "on"],
+            ["reservation", "create"],
             ["project", "change"],
             ["user", "change"],
             ["quota", "set"],

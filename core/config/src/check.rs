@@ -163,6 +163,7 @@ impl Check<'_> {
             changeable: self.changeable(&raw.changeable),
             retry_on_node_failure: *raw.retry_on_node_failure,
             starts_per_plan: *raw.starts_per_plan,
+            placement: *raw.placement,
             most_priority: raw.most_priority.as_ref().map(|most| **most),
             archive: *raw.archive,
             archive_after: raw.archive_after.as_ref().map(|age| age.0),

@@ -15,7 +15,7 @@ use crate::{
     known::KnownPlugins,
     load::Loader,
     notices::{Notices, Webhook},
-    raw::{Archive, CountAt, LogFormat, OnBreach, OnFailure},
+    raw::{Archive, CountAt, LogFormat, OnBreach, OnFailure, Placement},
     status::Status,
 };
 
@@ -130,6 +130,8 @@ pub struct Jobs {
     pub retry_on_node_failure: u32,
     /// The most starts in one plan.
     pub starts_per_plan: u32,
+    /// Which node a job goes to where the scheduler leaves that open.
+    pub placement: Placement,
     /// What becomes of the directories of archived jobs.
     pub archive: Archive,
     /// The age at which ended jobs are archived.

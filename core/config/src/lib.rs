@@ -41,7 +41,7 @@ pub use guests::{Guests, Issuer, TokenAlgorithm};
 pub use known::{Bounds, ExecutorKind, KeyDoc, KeyKind, KnownPlugins, PolicyKind};
 pub use load::{Loaded, Loader, load, usual_file};
 pub use notices::{Encryption, Mail, Notices, UserWebhooks, Webhook};
-pub use raw::{Archive, CountAt, LogFormat, OnBreach, OnFailure};
+pub use raw::{Archive, CountAt, LogFormat, OnBreach, OnFailure, Placement};
 pub use schema::{reference, schema};
 pub use source::Origin;
 pub use status::{Status, StatusKind};

@@ -227,6 +227,9 @@ pub struct RawJobs {
         extend("default" = 1000, "formerly" = ["max_job_pop"])
     )]
     pub starts_per_plan: At<u32>,
+    /// Which node a job goes to, of those with room, where the scheduler leaves that open.
+    #[schemars(extend("default" = "first-fit"))]
+    pub placement: At<Placement>,
     /// What becomes of the directory of a job that is archived. What is known of the job stays in any case.
     #[schemars(extend("default" = "remove"))]
     pub archive: At<Archive>,
@@ -243,6 +246,19 @@ pub struct RawJobs {
     /// The most events that are shown of one job's history.
     #[schemars(range(min = 10, max = 1_000_000), extend("default" = 1000))]
     pub history_limit: At<u32>,
+}
+
+/// Which node a job goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Placement {
+    /// The one that was known first.
+    FirstFit,
+    /// The one with the least left afterwards; jobs without GPUs go where there are the fewest of them.
+    BestFit,
+    /// The one that is used least.
+    Spread,
 }
 
 /// What becomes of the directory of a job that is archived.

@@ -114,6 +114,8 @@ impl Engine {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.take(spec, whose);
         }
+        // A closure may look at its time limit or its project.
+        self.place_job_anew(id);
         self.move_directories(id, spec.array.map_or(0, |range| range.tasks()), whose);
         self.altered(id, submission, format!("changed by {by}: {words}"), notes);
         Ok(Answer::Done)

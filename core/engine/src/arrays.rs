@@ -34,13 +34,18 @@ impl Engine {
         let parent = self.jobs.get(&array)?;
         let from_parent = parent.rare.as_deref();
         let rare =
-            from_parent.filter(|rare| rare.wants_network || rare.retry_on_node_failure > 0).map(|rare| {
-                Box::new(Rare {
-                    retry_on_node_failure: rare.retry_on_node_failure,
-                    wants_network: rare.wants_network,
-                    ..Rare::default()
-                })
-            });
+            from_parent.filter(|rare| rare.wants_network || rare.avoids || rare.retry_on_node_failure > 0);
+        let number = parent.attempt.number;
+        let rare = rare.map(|rare| {
+            Box::new(Rare {
+                retry_on_node_failure: rare.retry_on_node_failure,
+                wants_network: rare.wants_network,
+                avoids: rare.avoids,
+                // What its sisters fail on in this run of the array is none of its business.
+                failed_on: rare.failed_on.iter().copied().filter(|failed| failed.attempt < number).collect(),
+                ..Rare::default()
+            })
+        });
         let task = Job {
             kind: Kind::Task { array, position },
             owner: parent.owner,

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use berth_model::{
-    AccountKind, AccountTerms, ArrayRange, Attempt, Dependency, JobEventRecord, JobId, JobState,
-    NamedAmounts, NamedGrant, Resources, Submission, Used, UtcMs,
+    AccountKind, AccountTerms, ArrayRange, Attempt, Closure, ClosureKind, Dependency, FailedNode,
+    JobEventRecord, JobId, JobState, NamedAmounts, NamedGrant, Resources, Submission, Used, UtcMs,
 };
 
-use crate::StoredAccount;
+use crate::{StoredAccount, StoredClosure};
 
 /// One thing to be written. All changes of a step belong into one transaction, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +78,17 @@ pub enum Change {
         /// What was set.
         terms: Option<Box<AccountTerms>>,
     },
+    /// What was set of a closure; nothing takes it away.
+    Closure {
+        /// What it is.
+        kind: ClosureKind,
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u64,
+        /// What was set.
+        terms: Option<Box<Closure>>,
+    },
     /// The next number that may be given to a job.
     NextId(JobId),
 }
@@ -114,6 +125,9 @@ pub struct Moving {
     pub note: Option<String>,
     /// The named resources that the present or last execution was given, without their devices.
     pub granted: Vec<NamedGrant>,
+    /// The nodes on which executions have failed, oldest first, where it is to avoid them; of an array those of its
+    /// tasks.
+    pub failed_on: Vec<FailedNode>,
 }
 
 /// A job as the engine is given it back at the start, without scripts, environments and histories.
@@ -155,6 +169,8 @@ pub struct LiveJob {
     pub retry_on_node_failure: u32,
     /// Whether the network policy is to be asked before it is launched.
     pub wants_network: bool,
+    /// Whether it is to avoid nodes where it failed.
+    pub avoid_failed_nodes: bool,
     /// The part that moves.
     pub moving: Moving,
 }
@@ -199,6 +215,8 @@ pub struct Restored {
     pub ended_ahead: Vec<(JobId, u64)>,
     /// What was set and used of users, projects and groups.
     pub accounts: Vec<StoredAccount>,
+    /// What administrators have closed.
+    pub closures: Vec<StoredClosure>,
     /// What job directories take that are still there.
     pub directories: Vec<StoredDirectory>,
     /// Jobs that ended as lost, with the execution concerned: their truth may yet arrive.

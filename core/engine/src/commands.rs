@@ -34,6 +34,9 @@ impl Engine {
             Command::SetAccount { kind, name, by, version, terms } => {
                 self.set_account(kind, &name, &by, version, terms.map(|terms| *terms))
             }
+            Command::SetClosure { kind, name, by, version, terms } => {
+                self.set_closure(kind, &name, &by, version, terms.map(|terms| *terms))
+            }
             Command::Measured { sizes } => self.measured(sizes),
             Command::DirectoryGone { job, tasks } => self.directory_gone(job, tasks),
             Command::Act { by, words } => {
@@ -75,11 +78,13 @@ impl Engine {
         let mut rare = Rare { retry_on_node_failure: spec.retry_on_node_failure, ..Rare::default() };
         rare.begin = spec.begin.filter(|&begin| begin > self.now);
         rare.dependencies = unmet;
+        rare.avoids = spec.avoid_failed_nodes;
         rare.wants_network =
             self.settings.has_network_policy && (spec.network.is_some() || !spec.ports.is_empty());
         let is_rare = rare.begin.is_some()
             || !rare.dependencies.is_empty()
             || rare.retry_on_node_failure > 0
+            || rare.avoids
             || rare.wants_network;
         let holds: Holds = [
             (spec.hold, Hold::User),
@@ -94,6 +99,8 @@ impl Engine {
             let pace = (!spec.exclusive_cpus).then(Pace::default);
             Kind::Array(Box::new(Array { pace, ..Array::new(range) }))
         };
+        let party = self.nodes.closures.party(whose.user, whose.project, Cost::of(spec).most_ms);
+        let placement = self.nodes.placement_of(placement, party);
         let job = Job {
             kind: spec.array.map_or(Kind::Plain, array),
             owner: whose.user,
@@ -174,8 +181,14 @@ impl Engine {
             return Answer::NoNews("already stopping");
         }
         array.killed = Some(cause.clone());
-        let positions: Vec<u64> =
-            array.waiting.iter().chain(&array.held).chain(&array.active).copied().collect();
+        let positions: Vec<u64> = array
+            .waiting
+            .iter()
+            .chain(&array.apart)
+            .chain(&array.held)
+            .chain(&array.active)
+            .copied()
+            .collect();
         self.record(id, EventKind::Stopping { cause: cause.to_string() });
         for position in positions {
             self.stop(task_id(id, position), StopCause::Array);

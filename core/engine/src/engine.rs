@@ -9,7 +9,7 @@ use berth_model::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Change, Effect, Input, LiveJob, Moving, NameId, Outcome, PlacementId, QuotaSettings,
+    Change, Choice, Effect, Input, LiveJob, Moving, NameId, Outcome, PlacementId, QuotaSettings,
     accounts::Accounts,
     disk::Disk,
     job::{Job, Kind},
@@ -29,6 +29,8 @@ pub struct Settings {
     pub cluster: String,
     /// How many tasks one plan may start.
     pub starts_per_plan: u32,
+    /// Which node a start goes to whose policy leaves that open.
+    pub choice: Choice,
     /// Whether a network policy is configured.
     pub has_network_policy: bool,
     /// Whether a watcher is to be asked before any job is launched.
@@ -110,6 +112,7 @@ impl Engine {
     /// its effects is carried out. `now` may stand still; if it runs backwards it counts as standing.
     pub fn step(&mut self, now: UtcMs, inputs: impl IntoIterator<Item = Input>) -> Outcome {
         self.now = self.now.max(now);
+        self.nodes.closures.now = self.now;
         for input in inputs {
             self.take(input);
             self.settle_ends();
@@ -170,6 +173,7 @@ impl Engine {
             Due::StopAgain(id, attempt) => self.stop_again(id, attempt),
             Due::Plan => self.telling.wanted = true,
             Due::Roll => self.look_at_barred(),
+            Due::Opening => self.open_again(),
         }
     }
 
@@ -195,6 +199,7 @@ impl Engine {
                 _ => self.now,
             };
             self.settle(id, ended);
+            self.note_failed_node(id, &before, event);
             self.free(id);
         }
         if let (Some(attempt), JobState::Pending, JobEvent::Exited(..)) = (before.attempt(), next, event) {
@@ -242,6 +247,7 @@ impl Engine {
             note: rare.and_then(|rare| rare.note.clone()),
             granted: run
                 .map_or_else(Vec::new, |run| run.held.iter().map(|held| held.kept(&self.names)).collect()),
+            failed_on: self.failed_nodes(job),
         }
     }
 
@@ -378,6 +384,27 @@ impl Engine {
         {
             self.telling.mark(array, &mut array_job.told);
             self.count_waiting(array);
+            self.look_at_those_apart(array);
+        } else {
+            self.look_at_those_apart(id);
+        }
+    }
+
+    /// Tasks that wait for themselves may start or may no longer, when their array has changed.
+    fn look_at_those_apart(&mut self, id: JobId) {
+        let now = self.now;
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let lets_start = job.lets_tasks_start(now);
+        let Some(array) = job.array_mut().filter(|array| !array.apart.is_empty()) else { return };
+        if std::mem::replace(&mut array.lets_start, lets_start) == lets_start {
+            return;
+        }
+        let tasks: Vec<JobId> =
+            array.apart.iter().map(|&position| crate::commands::task_id(id, position)).collect();
+        for task in tasks {
+            if let Some(job) = self.jobs.get_mut(&task) {
+                self.telling.mark(task, &mut job.told);
+            }
         }
     }
 
@@ -391,9 +418,9 @@ impl Engine {
     pub(crate) fn place_task(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         let Kind::Task { array, position } = job.kind else { return };
-        let state = job.state.kind();
+        let (state, apart) = (job.state.kind(), job.stands_apart());
         if !state.is_end() {
-            self.with_array(array, |array| array.place(position, state));
+            self.with_array(array, |array| array.place(position, state, apart));
         }
     }
 
@@ -459,6 +486,7 @@ impl Engine {
             dependencies: rare.map(|rare| rare.dependencies.clone()).unwrap_or_default(),
             retry_on_node_failure: rare.map_or(0, |rare| rare.retry_on_node_failure),
             wants_network: rare.is_some_and(|rare| rare.wants_network),
+            avoid_failed_nodes: rare.is_some_and(|rare| rare.avoids),
             moving: self.moving(job, None),
         }
     }
@@ -479,6 +507,6 @@ impl Engine {
         let wanted = named.iter().filter(|(_, amount)| **amount > 0);
         let mut named: Wanted = wanted.map(|(name, &amount)| (self.names.number(name), amount)).collect();
         named.sort_unstable();
-        Wish { executor, constraints: constraints.clone(), named }
+        Wish { executor, constraints: constraints.clone(), named, ..Wish::default() }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use berth_model::{AttemptName, Hold, JobId, JobState, Resources, UtcMs, WaitReason};
 
 use crate::{
-    Engine, NodeId, Spell,
+    ClosureView, Engine, NodeId, Spell,
     job::{Job, Kind},
     pools::Pools,
 };
@@ -48,6 +48,8 @@ pub struct NodeView {
     pub labels: BTreeMap<String, String>,
     /// Its named resources.
     pub named: Vec<NamedView>,
+    /// What closes it, or will.
+    pub closures: Vec<ClosureView>,
 }
 
 /// How much there is of a named resource.
@@ -252,7 +254,16 @@ impl Engine {
         {
             reasons.push(WaitReason::ArrayBound { at_once });
         }
-        match self.shortage(job) {
+        let closed = self.closed_reasons(job);
+        let all_closed = self.nodes.taking(job.placement).next().is_none();
+        let has_closed = !closed.is_empty();
+        reasons.extend(closed);
+        let avoided = self.nodes.wish_of(job.placement).map_or(&[][..], |wish| &wish.avoids);
+        if !avoided.is_empty() {
+            let nodes: Vec<String> = avoided.iter().map(|&node| self.node_name(node)).collect();
+            reasons.push(WaitReason::Avoids { nodes });
+        }
+        match self.shortage(job).filter(|_| !(all_closed && (has_closed || !avoided.is_empty()))) {
             Some(evidence) => reasons.push(WaitReason::NoRoom { evidence }),
             None if job.told.pending == 0 && reasons.is_empty() => reasons.push(WaitReason::NotPlannedYet),
             None => {}
@@ -261,8 +272,7 @@ impl Engine {
 
     /// What is short on the node that comes nearest; `None` when some node has room.
     fn shortage(&self, job: &Job) -> Option<String> {
-        let nodes: Vec<NodeId> =
-            self.nodes.nodes_of(job.placement).iter().copied().filter(|&id| self.nodes.is_open(id)).collect();
+        let nodes: Vec<NodeId> = self.nodes.taking(job.placement).collect();
         let frees = || nodes.iter().filter_map(|&id| self.nodes.node(id).map(|node| (id, node.free())));
         if nodes.iter().any(|&id| self.nodes.fits(id, job.placement, &job.needs)) {
             return None;
@@ -348,6 +358,7 @@ impl Engine {
                 away: self.nodes.executor(node.executor).and_then(|state| state.away.clone()),
                 labels: node.labels.clone(),
                 named: self.named_views(&node.pools),
+                closures: self.closures_of(id),
             })
             .collect()
     }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use berth_model::{
-    AccountKind, AccountTerms, Attempt, AttemptName, Bound, Exit, JobId, NamedGrant, NetworkAttachment,
-    Resources, StateKind, Stock, StopCause, Submission, TermsError, UtcMs,
+    AccountKind, AccountTerms, Attempt, AttemptName, Bound, Closure, ClosureError, ClosureKind, Exit, JobId,
+    NamedGrant, NetworkAttachment, Resources, StateKind, Stock, StopCause, Submission, TermsError, UtcMs,
 };
 
 use crate::{
@@ -217,6 +217,19 @@ pub enum Command {
         /// All of it; nothing takes it away.
         terms: Option<Box<AccountTerms>>,
     },
+    /// Close nodes, or open them again.
+    SetClosure {
+        /// What it is.
+        kind: ClosureKind,
+        /// Its name among those of its kind.
+        name: String,
+        /// Which administrator.
+        by: String,
+        /// The version that they saw, as for an account.
+        version: u64,
+        /// All of it; nothing takes it away.
+        terms: Option<Box<Closure>>,
+    },
     /// Write what an administrator did into the site's history.
     Act {
         /// Who.
@@ -240,7 +253,7 @@ pub struct Actor {
 pub enum Answer {
     /// It is durable under this number.
     Submitted(JobId),
-    /// The account is durable, in this version.
+    /// The account or closure is durable, in this version.
     Version(u64),
     /// Done, or on its way.
     Done,
@@ -395,6 +408,34 @@ pub enum Refusal {
         account: String,
         /// Its version; 0 where nothing is set.
         version: u64,
+    },
+    /// A closure cannot be so.
+    #[error("{closure}: {error}")]
+    Closure {
+        /// Which.
+        closure: String,
+        /// Why not.
+        error: ClosureError,
+    },
+    /// There is nothing to be opened.
+    #[error("there is no {closure}")]
+    NotClosed {
+        /// Which.
+        closure: String,
+    },
+    /// Somebody else was faster.
+    #[error("{closure} has been changed in the meantime: it is at version {version} now; look at it again")]
+    ClosureChanged {
+        /// Which.
+        closure: String,
+        /// Its version; 0 where there is none.
+        version: u64,
+    },
+    /// A name that no node has.
+    #[error("there is no node {node}; `berth nodes` lists them")]
+    NoNodeSo {
+        /// The name.
+        node: String,
     },
     /// The executor cannot do this.
     #[error("executor {executor} cannot {what}")]

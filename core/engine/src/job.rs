@@ -8,7 +8,8 @@ use berth_model::{
 };
 
 use crate::{
-    ArrayEnds, NameId, NodeId, PlacementId, accounts::Keys, pace::Pace, pools::Held, spells::Series,
+    ArrayEnds, NameId, NodeId, PlacementId, accounts::Keys, avoid::FailedOn, pace::Pace, pools::Held,
+    spells::Series,
 };
 
 /// A job that has not ended.
@@ -110,6 +111,10 @@ pub(crate) struct Rare {
     pub(crate) retry_on_node_failure: u32,
     pub(crate) node_failures: u32,
     pub(crate) wants_network: bool,
+    /// It is to avoid nodes where it failed.
+    pub(crate) avoids: bool,
+    /// Where it did, oldest first; of an array where its tasks did.
+    pub(crate) failed_on: Vec<FailedOn>,
     /// Given back by the back end: not told to the policy before this instant.
     pub(crate) not_before: Option<UtcMs>,
     /// The executor's words when it last gave it back.
@@ -132,6 +137,10 @@ pub(crate) struct Array {
     pub(crate) ahead: BTreeSet<u64>,
     /// Tasks that are jobs and wait again.
     pub(crate) waiting: BTreeSet<u64>,
+    /// Likewise, but for themselves: they avoid nodes on which they failed.
+    pub(crate) apart: BTreeSet<u64>,
+    /// Whether such a one could start, as far as the array is concerned, when that was looked at last.
+    pub(crate) lets_start: bool,
     /// Tasks that are jobs and are held.
     pub(crate) held: BTreeSet<u64>,
     /// Tasks that have an allocation.
@@ -152,6 +161,8 @@ impl Array {
             next: 0,
             ahead: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            apart: BTreeSet::new(),
+            lets_start: true,
             held: BTreeSet::new(),
             active: BTreeSet::new(),
             ends: ArrayEnds::default(),
@@ -177,11 +188,20 @@ impl Array {
             return 0;
         }
         let waiting = self.untouched() + self.waiting.len() as u64;
-        let bound = match self.range.at_once() {
+        u32::try_from(waiting.min(self.bound_left())).unwrap_or(u32::MAX)
+    }
+
+    /// How many more may run at once.
+    fn bound_left(&self) -> u64 {
+        match self.range.at_once() {
             Some(bound) => u64::from(bound).saturating_sub(self.active.len() as u64),
             None => u64::MAX,
-        };
-        u32::try_from(waiting.min(bound)).unwrap_or(u32::MAX)
+        }
+    }
+
+    /// Whether one more may run.
+    pub(crate) fn has_place(&self) -> bool {
+        self.killed.is_none() && self.bound_left() > 0
     }
 
     /// The position that starts next: one that waits again before one that never ran.
@@ -204,20 +224,21 @@ impl Array {
         }
     }
 
-    /// Notes where a task stands that is a job and has not ended.
-    pub(crate) fn place(&mut self, position: u64, state: StateKind) {
+    /// Notes where a task stands that is a job and has not ended, and whether it waits for itself.
+    pub(crate) fn place(&mut self, position: u64, state: StateKind, apart: bool) {
         let belongs = |set: &mut BTreeSet<u64>, here: bool| match here {
             true => set.insert(position),
             false => set.remove(&position),
         };
-        belongs(&mut self.waiting, state == StateKind::Pending);
+        belongs(&mut self.waiting, state == StateKind::Pending && !apart);
+        belongs(&mut self.apart, state == StateKind::Pending && apart);
         belongs(&mut self.held, state == StateKind::Held);
         belongs(&mut self.active, state.is_active());
     }
 
     /// Notes that `position` has begun, for the first time or again.
     pub(crate) fn begin(&mut self, position: u64) {
-        self.place(position, StateKind::Starting);
+        self.place(position, StateKind::Starting, false);
         if position >= self.next && !self.ahead.contains(&position) {
             self.next = position + 1;
             self.ahead.retain(|&ahead| ahead > position);
@@ -226,7 +247,7 @@ impl Array {
 
     /// Notes an end.
     pub(crate) fn finish(&mut self, position: u64, end: &End) {
-        self.place(position, end.kind());
+        self.place(position, end.kind(), false);
         self.is_a_job(position);
         self.ends.ended += 1;
         if *end != End::Succeeded {
@@ -238,7 +259,11 @@ impl Array {
     /// Whether nothing of it runs or will.
     pub(crate) fn is_over(&self) -> bool {
         let rest = if self.killed.is_some() { 0 } else { self.untouched() };
-        rest == 0 && self.active.is_empty() && self.waiting.is_empty() && self.held.is_empty()
+        rest == 0
+            && self.active.is_empty()
+            && self.waiting.is_empty()
+            && self.apart.is_empty()
+            && self.held.is_empty()
     }
 
     /// How the array as a whole ended.
@@ -315,8 +340,21 @@ mod tests {
             began.push(position);
         }
         assert_eq!(began, [0, 2]);
-        array.place(0, StateKind::Pending);
+        array.place(0, StateKind::Pending, false);
         assert_eq!(array.peek(), Some(0));
         assert_eq!(array.startable(), 2, "one runs and three may");
+    }
+
+    #[test]
+    fn a_task_that_waits_for_itself_is_none_of_those_that_the_array_starts() {
+        let mut array = Array::new("1-2%1".parse().unwrap());
+        array.begin(0);
+        array.begin(1);
+        array.place(0, StateKind::Pending, true);
+        array.finish(1, &End::Succeeded);
+        assert_eq!((array.startable(), array.peek()), (0, None));
+        assert!(array.has_place() && !array.is_over());
+        array.place(0, StateKind::Starting, true);
+        assert!(!array.has_place(), "one runs and one may");
     }
 }

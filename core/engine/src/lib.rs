@@ -5,7 +5,10 @@
 mod accounts;
 mod alter;
 mod arrays;
+mod avoid;
 mod change;
+mod choice;
+mod closures;
 mod commands;
 mod cost;
 mod dependencies;
@@ -27,6 +30,7 @@ mod pools;
 mod quotas;
 mod reports;
 mod restore;
+mod shutting;
 mod spells;
 mod suggest;
 mod telling;
@@ -35,6 +39,7 @@ mod timers;
 
 pub use accounts::{ClassBounds, CountAt, DEFAULT_PROJECT, OnBreach, QuotaSettings, StoredAccount};
 pub use change::{ArrayEnds, Change, LiveJob, Moving, Restored, StoredDirectory};
+pub use choice::Choice;
 pub use disk::Measured;
 pub use engine::{Engine, Settings};
 pub use explain::{LaunchedView, LiveView, NamedView, NodeView, RunningView};
@@ -47,6 +52,7 @@ pub use plan::{
     AccountTold, NameId, NodeId, NodeTold, PendingTold, PlacementId, PlacementTold, Plan, PlanRequest, Room,
     RunningTold, Start, Told, WhoseTold,
 };
+pub use shutting::{ClosureView, StoredClosure};
 pub use spells::{Bar, Spell};
 pub use suggest::Suggestion;
 pub use terms::Standing;

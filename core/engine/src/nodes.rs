@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use berth_model::{JobId, Resources, Stock};
+use berth_model::{Closure, ClosureKind, JobId, Resources, Stock};
 
 use crate::{
     Abilities, NameId, NodeId, NodeInfo, NodeTold, PlacementId, PlacementTold, Room,
+    closures::{ClosureId, Closures, Party, Shut},
     names::Names,
     placements::Placements,
     pools::{Held, Pools},
@@ -25,6 +26,8 @@ pub(crate) struct Node {
     /// Tasks that were sent ahead and wait there for room, oldest first.
     pub(crate) ahead: VecDeque<JobId>,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Closures that mean it.
+    pub(crate) closures: Vec<ClosureId>,
     usable: bool,
     /// Its executor still names it.
     pub(crate) present: bool,
@@ -54,6 +57,8 @@ pub(crate) struct Nodes {
     pub(crate) placements: Placements,
     /// Named resources that belong to no node.
     pub(crate) site: Pools,
+    /// What administrators have closed.
+    pub(crate) closures: Closures,
     /// Nodes that the policy has not been told in their present form.
     stale_nodes: Vec<NodeId>,
 }
@@ -98,6 +103,7 @@ impl Nodes {
             if let Some(node) = self.nodes.get_mut(id as usize) {
                 node.total = info.total;
                 node.pools.set(stocks);
+                node.closures = self.closures.of_node(&full_name(names.name(executor), &node.name));
                 node.labels = info.labels;
                 node.usable = info.usable;
                 node.present = true;
@@ -126,6 +132,7 @@ impl Nodes {
                 jobs: 0,
                 ahead: VecDeque::new(),
                 labels: BTreeMap::new(),
+                closures: Vec::new(),
                 usable: false,
                 present: false,
             });
@@ -143,7 +150,27 @@ impl Nodes {
         self.place_anew(executor);
     }
 
-    /// Whether new jobs may go there.
+    /// Sets a closure in place of what there was under its name, or takes that away.
+    pub(crate) fn set_closure(
+        &mut self,
+        kind: ClosureKind,
+        name: &str,
+        terms: Option<(u64, Closure)>,
+        names: &mut Names,
+    ) {
+        self.closures.set(kind, name, terms, names);
+        for node in &mut self.nodes {
+            node.closures = self.closures.of_node(&full_name(names.name(node.executor), &node.name));
+        }
+    }
+
+    /// The closures that keep such jobs from starting on a node now.
+    pub(crate) fn closed_by<'a>(&'a self, id: NodeId, party: &'a Party) -> impl Iterator<Item = &'a Shut> {
+        let ids = self.node(id).into_iter().flat_map(|node| &node.closures);
+        ids.filter_map(|&id| self.closures.get(id)).filter(|shut| shut.keeps_out(party, self.closures.now))
+    }
+
+    /// Whether new jobs may go there, as far as its executor is concerned.
     pub(crate) fn is_open(&self, id: NodeId) -> bool {
         self.node(id).is_some_and(|node| node.usable && self.is_reachable(node.executor))
     }
@@ -160,7 +187,7 @@ impl Nodes {
         needs: &Resources,
         owner: NameId,
     ) -> Option<Vec<Held>> {
-        if !self.fits(id, placement, needs) {
+        if !self.has_room(id, placement, needs) {
             return None;
         }
         let held = self.take_named(id, placement, owner);
@@ -239,4 +266,8 @@ impl Nodes {
             .collect();
         (told_nodes, self.tell_placements(full))
     }
+}
+
+fn full_name(executor: &str, node: &str) -> String {
+    format!("{executor}/{node}")
 }

@@ -75,7 +75,9 @@ impl Engine {
             return 0;
         }
         let Some(job) = self.jobs.get(&array) else { return 0 };
-        if self.asks_before(job) || !self.nodes.named_of(job.placement).is_empty() {
+        // The plan may have been made before the node was closed.
+        let takes = self.nodes.takes(node, job.placement);
+        if !takes || self.asks_before(job) || !self.nodes.named_of(job.placement).is_empty() {
             return 0;
         }
         let executor = self.nodes.executor(self.nodes.executor_of(job.placement));
@@ -99,7 +101,7 @@ impl Engine {
         launches: &mut BTreeMap<String, Vec<LaunchOrder>>,
     ) -> bool {
         let Some(job) = self.jobs.get(&array) else { return false };
-        if crate::telling::startable(job, self.now) == 0 {
+        if self.startable(job) == 0 {
             return false;
         }
         let Some(position) = job.array().and_then(crate::job::Array::peek) else { return false };

@@ -6,6 +6,8 @@ use berth_model::Resources;
 
 use crate::{
     NameId, NodeId, PlacementId, PlacementTold,
+    choice::Choice,
+    closures::Party,
     nodes::{Node, Nodes},
     pools::{Held, Pools, Wanted},
 };
@@ -18,6 +20,10 @@ pub(crate) struct Wish {
     pub(crate) constraints: BTreeMap<String, String>,
     /// Named resources, with how much of each.
     pub(crate) named: Wanted,
+    /// What closures have to know of its jobs.
+    pub(crate) party: Party,
+    /// Nodes that it is to avoid, in rising order.
+    pub(crate) avoids: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -64,10 +70,38 @@ impl Nodes {
         }
         let id = PlacementId::try_from(self.placements.all.len()).unwrap_or(PlacementId::MAX);
         let nodes = self.suitable(&wish);
+        self.closures.note_lasts(wish.party.lasts);
         self.placements.by_wish.insert(wish.clone(), id);
         self.placements.all.push(Placement { wish, nodes, told: None });
         self.placements.stale.push(id);
         id
+    }
+
+    /// The placement that has the wishes of another one, for other jobs.
+    pub(crate) fn placement_of(&mut self, like: PlacementId, party: Party) -> PlacementId {
+        match self.wish_of(like) {
+            Some(wish) if wish.party != party => {
+                let wish = Wish { party, ..wish.clone() };
+                self.placement(wish)
+            }
+            _ => like,
+        }
+    }
+
+    /// Likewise, but for certain nodes.
+    pub(crate) fn placement_like(
+        &mut self,
+        like: PlacementId,
+        party: Party,
+        avoids: &[NodeId],
+    ) -> PlacementId {
+        match self.wish_of(like) {
+            Some(wish) if wish.party != party || wish.avoids != avoids => {
+                let wish = Wish { party, avoids: avoids.to_vec(), ..wish.clone() };
+                self.placement(wish)
+            }
+            _ => like,
+        }
     }
 
     /// The nodes of an executor have changed.
@@ -150,16 +184,65 @@ impl Nodes {
 
     /// Whether a node can take a job of this placement now, as far as policies do not judge that themselves.
     fn admits(&self, id: NodeId, wish: &Wish) -> bool {
+        self.lets_in(id, wish) && self.has_named(id, wish)
+    }
+
+    /// Whether such jobs may start on a node now, whether there is room or not.
+    fn lets_in(&self, id: NodeId, wish: &Wish) -> bool {
+        wish.avoids.binary_search(&id).is_err() && self.closed_by(id, &wish.party).next().is_none()
+    }
+
+    /// Whether a node takes jobs of a placement now, whether there is room or not.
+    pub(crate) fn takes(&self, id: NodeId, placement: PlacementId) -> bool {
+        self.is_open(id) && self.wish_of(placement).is_some_and(|wish| self.lets_in(id, wish))
+    }
+
+    fn has_named(&self, id: NodeId, wish: &Wish) -> bool {
         let Some(node) = self.node(id) else { return false };
         wish.named.iter().all(|&(name, amount)| amount <= self.free_named(node, name))
     }
 
-    /// Whether a job of this placement has a place on the node now.
+    /// Whether a job of this placement has a place on the node now, and may start there.
     pub(crate) fn fits(&self, id: NodeId, placement: PlacementId, needs: &Resources) -> bool {
+        let wish = self.wish_of(placement);
+        wish.is_some_and(|wish| self.lets_in(id, wish)) && self.has_room(id, placement, needs)
+    }
+
+    /// Whether there is room for it on the node.
+    pub(crate) fn has_room(&self, id: NodeId, placement: PlacementId, needs: &Resources) -> bool {
         let Some(placement) = self.placements.get(placement) else { return false };
         placement.nodes.binary_search(&id).is_ok()
             && self.node(id).is_some_and(|node| needs.fits_in(&node.free()))
-            && self.admits(id, &placement.wish)
+            && self.has_named(id, &placement.wish)
+    }
+
+    /// The nodes that take jobs and on which those of a placement may start now, whether there is room or not.
+    pub(crate) fn taking(&self, placement: PlacementId) -> impl Iterator<Item = NodeId> {
+        let found = self.placements.get(placement);
+        let nodes = found.into_iter().flat_map(|found| found.nodes.iter().map(|&id| (id, &found.wish)));
+        nodes.filter(|&(id, wish)| self.is_open(id) && self.lets_in(id, wish)).map(|(id, _)| id)
+    }
+
+    /// Whether a change of what is free, or of what is closed, may change which nodes a placement has.
+    pub(crate) fn depends(&self, placement: PlacementId) -> bool {
+        !self.closures.is_empty() || !self.named_of(placement).is_empty()
+    }
+
+    /// The open node that a start of the placement goes to now.
+    pub(crate) fn best_fit(
+        &self,
+        choice: Choice,
+        placement: PlacementId,
+        needs: &Resources,
+    ) -> Option<NodeId> {
+        if choice == Choice::FirstFit {
+            return self.first_fit(placement, needs);
+        }
+        let fits = self.taking(placement).filter(|&id| self.has_room(id, placement, needs));
+        fits.min_by_key(|&id| {
+            let node = self.node(id);
+            (node.map(|node| choice.rank(needs, &node.total, &node.free())), id)
+        })
     }
 
     /// The open node with the lowest number on which a job of the placement fits now.
@@ -198,8 +281,9 @@ impl Nodes {
     pub(crate) fn tell_placements(&mut self, full: bool) -> Vec<PlacementTold> {
         let mut stale = std::mem::take(&mut self.placements.stale);
         let moved = std::mem::take(&mut self.placements.pools_moved);
+        let shifted = self.closures.have_shifted();
         let with_named = |id: &PlacementId| !self.named_of(*id).is_empty();
-        if full {
+        if full || shifted {
             stale = self.placements.ids().collect();
         } else if moved {
             stale.extend(self.placements.ids().filter(with_named));

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_model::{Attempt, EventKind, JobEvent, JobId, JobState, Resources, Step, StopCause, UtcMs};
 
 use crate::{
-    Effect, Engine, LaunchOrder, NodeId, Plan, Settings, Start,
+    Effect, Engine, LaunchOrder, NodeId, PlacementId, Plan, Settings, Start,
+    choice::{Best, Choice},
     commands::task_id,
     job::{Array, Job, Kind, LaunchStep, Run},
     pools::Held,
@@ -73,6 +74,7 @@ impl Engine {
             asked.room.iter().map(|room| (room.node, room.free)).collect();
         let mut seen = BTreeSet::new();
         let mut placed = Vec::new();
+        let mut fits = Vec::new();
         let mut left = asked.most;
         for start in &plan.starts {
             let Start { job: id, count, .. } = *start;
@@ -98,6 +100,7 @@ impl Engine {
             })?;
             let (placement, needs) = asked.was.get(&id).copied().unwrap_or((job.placement, job.needs));
             self.place(start, placement, &needs, &mut room, &mut placed)?;
+            fits.push((*start, placement, needs));
         }
         for (id, _) in &plan.rejections {
             let known = self.jobs.get(id).is_some_and(|job| job.told.pending > 0);
@@ -108,13 +111,14 @@ impl Engine {
                 return Err(format!("it both started and rejected job {id}"));
             }
         }
-        Ok(placed)
+        let chosen = self.chosen(&fits, asked);
+        Ok(chosen.unwrap_or(placed))
     }
 
     fn place(
         &self,
         start: &Start,
-        placement: crate::PlacementId,
+        placement: PlacementId,
         needs: &Resources,
         room: &mut BTreeMap<NodeId, Resources>,
         placed: &mut Vec<(JobId, NodeId)>,
@@ -146,11 +150,65 @@ impl Engine {
         Ok(())
     }
 
+    /// Where the starts of a good plan go that it leaves open, by what the site wants. Policies count on the node with the
+    /// lowest number: where not everything would fit otherwise, it is that; `None` then.
+    fn chosen(
+        &self,
+        starts: &[(Start, PlacementId, Resources)],
+        asked: &Outstanding,
+    ) -> Option<Vec<(JobId, NodeId)>> {
+        if self.settings.choice == Choice::FirstFit {
+            return None;
+        }
+        let mut room: BTreeMap<NodeId, Resources> =
+            asked.room.iter().map(|room| (room.node, room.free)).collect();
+        for (start, _, needs) in starts {
+            if let Some(node) = start.node {
+                let free = room.get_mut(&node)?;
+                *free = (0..start.count).try_fold(*free, |free, _| free.checked_sub(needs))?;
+            }
+        }
+        let mut placed = Vec::new();
+        for (start, placement, needs) in starts {
+            match start.node {
+                Some(node) => placed.extend((0..start.count).map(|_| (start.job, node))),
+                None => self.place_best(start, *placement, needs, &mut room, &mut placed)?,
+            }
+        }
+        Some(placed)
+    }
+
+    /// Puts each task on the best node that there is for it then; `None` when there is none.
+    fn place_best(
+        &self,
+        start: &Start,
+        placement: PlacementId,
+        needs: &Resources,
+        room: &mut BTreeMap<NodeId, Resources>,
+        placed: &mut Vec<(JobId, NodeId)>,
+    ) -> Option<()> {
+        let total = |node| self.nodes.node(node).map(|node| node.total).unwrap_or_default();
+        let mut best = Best::new(self.settings.choice, needs);
+        for &node in self.nodes.told_nodes_of(placement) {
+            if let Some(free) = room.get(&node) {
+                best.offer(node, &total(node), free);
+            }
+        }
+        for _ in 0..start.count {
+            let node = best.take()?;
+            let free = room.get_mut(&node)?;
+            *free = free.saturating_sub(needs);
+            best.offer(node, &total(node), free);
+            placed.push((start.job, node));
+        }
+        Some(())
+    }
+
     /// Starts a job, or the next task of an array, if that is still right. What no longer fits is dropped,
     /// and the policy is asked again when something changes.
     fn start_one(&mut self, id: JobId, node: NodeId, launches: &mut BTreeMap<String, Vec<LaunchOrder>>) {
         let Some(job) = self.jobs.get(&id) else { return };
-        if crate::telling::startable(job, self.now) == 0 {
+        if self.startable(job) == 0 {
             return;
         }
         if let Some(breach) = self.breach(id) {
@@ -161,13 +219,13 @@ impl Engine {
         let position = job.array().map(Array::peek);
         let free_node = Some(node)
             .filter(|&node| self.nodes.is_open(node) && self.nodes.fits(node, placement, &needs))
-            .or_else(|| self.nodes.first_fit(placement, &needs));
+            .or_else(|| self.nodes.best_fit(self.settings.choice, placement, &needs));
         let (id, array) = match position {
-            None => (id, None),
+            None => (id, self.place_in_array(id)),
             Some(None) => return,
             Some(Some(position)) => {
                 if free_node.is_none() {
-                    self.telling.wanted |= !self.nodes.named_of(placement).is_empty();
+                    self.telling.wanted |= self.nodes.depends(placement);
                     return;
                 }
                 match self.expand(id, position) {
@@ -178,7 +236,7 @@ impl Engine {
         };
         let Some(node) = free_node else {
             // What the policy does not know of may have been given to another of the same plan.
-            self.telling.wanted |= !self.nodes.named_of(placement).is_empty();
+            self.telling.wanted |= self.nodes.depends(placement);
             return;
         };
         if !self.is_pending(id) {
@@ -192,6 +250,14 @@ impl Engine {
         if let Some(order) = self.order(id) {
             let executor = self.jobs.get(&id).map_or(0, |job| self.nodes.executor_of(job.placement));
             launches.entry(self.names.name(executor).to_owned()).or_default().push(order);
+        }
+    }
+
+    /// The live array of a task that waits for itself, and its position in it.
+    fn place_in_array(&self, id: JobId) -> Option<(JobId, u64)> {
+        match self.jobs.get(&id)?.kind {
+            Kind::Task { array, position } if self.jobs.contains_key(&array) => Some((array, position)),
+            Kind::Task { .. } | Kind::Plain | Kind::Array(_) => None,
         }
     }
 

@@ -35,7 +35,8 @@ impl Job {
             (_, JobState::Ended { .. } | JobState::Stopping { .. }) => 0,
             (Kind::Array(array), _) if array.killed.is_some() => 0,
             (Kind::Array(array), _) => {
-                array.untouched() + array.waiting.len() as u64 + array.held.len() as u64
+                let jobs = array.waiting.len() + array.apart.len() + array.held.len();
+                array.untouched() + jobs as u64
             }
             // A task counts with its array.
             (Kind::Task { .. }, JobState::Held { .. } | JobState::Pending) => {
@@ -178,7 +179,7 @@ impl Engine {
         let mut open: Vec<JobId> = self
             .jobs
             .iter()
-            .filter(|(_, job)| !job.barred && crate::telling::startable(job, self.now) > 0)
+            .filter(|(_, job)| !job.barred && self.startable(job) > 0)
             .map(|(&id, _)| id)
             .collect();
         open.sort_unstable();

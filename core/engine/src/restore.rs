@@ -1,9 +1,10 @@
 //! Beginning again from what was stored.
 
-use berth_model::{Attempt, Hold, JobId, JobState, NamedGrant, StateKind};
+use berth_model::{Attempt, FailedNode, Hold, JobId, JobState, NamedGrant, StateKind};
 
 use crate::{
     Engine, LiveJob, Moving, Restored, Settings,
+    avoid::FailedOn,
     job::{Array, Belief, Job, Kind, LaunchStep, Rare, Run},
     pools::Held,
     timers::Due,
@@ -25,6 +26,9 @@ impl Engine {
         }
         for directory in &stored.directories {
             engine.bring_back_directory(directory);
+        }
+        for closure in stored.closures {
+            engine.bring_back_closure(closure);
         }
         for live in stored.live {
             let id = live.id;
@@ -48,6 +52,7 @@ impl Engine {
         let mut job = self.rebuild(live);
         job.state = moving.state.clone();
         job.attempt = moving.attempt;
+        job.placement = self.placement_now(&job);
         if !job.has_hold(Hold::Dependency)
             && let Some(rare) = job.rare.as_mut()
         {
@@ -111,12 +116,15 @@ impl Engine {
     fn rebuild(&mut self, live: LiveJob) -> Job {
         let executor = self.names.number(&live.executor);
         self.nodes.expect_executor(executor);
+        let failed_on = self.failed_on(&live.moving.failed_on);
         let rare = Rare {
             begin: live.begin,
             dependencies: live.dependencies,
             retry_on_node_failure: live.retry_on_node_failure,
             node_failures: live.moving.node_failures,
             wants_network: live.wants_network,
+            avoids: live.avoid_failed_nodes,
+            failed_on,
             range: live.array.filter(|_| live.task_of.is_some()),
             note: live.moving.note,
             ..Rare::default()
@@ -125,6 +133,8 @@ impl Engine {
             || !rare.dependencies.is_empty()
             || rare.retry_on_node_failure > 0
             || rare.wants_network
+            || rare.avoids
+            || !rare.failed_on.is_empty()
             || rare.range.is_some()
             || rare.note.is_some();
         let wish = self.wish(executor, &live.constraints, &live.named);
@@ -153,6 +163,17 @@ impl Engine {
             run: None,
             rare: is_rare.then(|| Box::new(rare)),
         }
+    }
+
+    fn failed_on(&mut self, stored: &[FailedNode]) -> Vec<FailedOn> {
+        let mut failed = Vec::with_capacity(stored.len());
+        for FailedNode { node, attempt } in stored {
+            if let Some((executor, name)) = node.split_once('/') {
+                let executor = self.names.number(executor);
+                failed.push(FailedOn { node: self.nodes.node_of(executor, name), attempt: *attempt });
+            }
+        }
+        failed
     }
 
     fn join_tasks_to_arrays(&mut self) {
@@ -227,6 +248,8 @@ impl Engine {
             rare.note = None;
             rare.node_failures = failures;
         }
+        job.placement = self.placement_now(&job);
+        let apart = job.stands_apart();
         let joined = task_of.is_some_and(|(array, _)| self.jobs.contains_key(&array));
         if task_of.is_some() && !joined {
             job.rare_mut().alone = true;
@@ -240,7 +263,7 @@ impl Engine {
                 array.ends.ended = array.ends.ended.saturating_sub(counted);
                 array.ends.not_ok = array.ends.not_ok.saturating_sub(counted * u64::from(!was_ok));
                 array.is_a_job(position);
-                array.place(position, StateKind::Pending);
+                array.place(position, StateKind::Pending, apart);
             });
             self.touch(array);
         }

@@ -20,6 +20,8 @@ pub enum Bar {
     NoRoom,
     /// Its executor could not be reached.
     Away,
+    /// No node that it may run on took jobs like it.
+    Closed,
     /// As many tasks of its array ran as may.
     ArrayBound,
 }
@@ -146,6 +148,7 @@ impl Engine {
         let executor = self.nodes.executor(self.nodes.executor_of(placement));
         match executor.is_some_and(|state| state.known && state.away.is_none()) {
             false => Bar::Away,
+            true if self.nodes.taking(placement).next().is_none() => Bar::Closed,
             true if self.nodes.first_fit(placement, needs).is_none() => Bar::NoRoom,
             true => Bar::Turn,
         }

@@ -127,8 +127,7 @@ impl Engine {
     }
 
     fn with_less(&self, placement: PlacementId, needs: &Resources, parts: &[Part]) -> Option<Suggestion> {
-        let frees = self.nodes.nodes_of(placement).iter().filter(|&&id| self.nodes.is_open(id));
-        let frees = frees.filter_map(|&id| self.nodes.node(id)).map(|node| node.free());
+        let frees = self.nodes.taking(placement).filter_map(|id| self.nodes.node(id)).map(|node| node.free());
         let cut = frees.filter_map(|free| cut(needs, &free, parts));
         let instead = cut.max_by_key(|cut| (cut.gpus, cut.cpu_millis, cut.memory_bytes))?;
         let node = self.fitting(placement, &instead)?;
@@ -137,8 +136,7 @@ impl Engine {
 
     /// The ends that make room soonest.
     fn ends(&self, job: &Job, active: &[JobId]) -> Option<Suggestion> {
-        let nodes = self.nodes.nodes_of(job.placement).iter().copied().filter(|&id| self.nodes.is_open(id));
-        let ways = nodes.filter_map(|node| {
+        let ways = self.nodes.taking(job.placement).filter_map(|node| {
             let (jobs, by) = self.ends_on(node, job, active)?;
             Some(Suggestion::Ends { jobs, by, node: self.node_name(node) })
         });

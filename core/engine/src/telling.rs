@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     Effect, Engine, NameId, PendingTold, PlacementId, PlanRequest, Room, RunningTold, Told,
-    job::{Belief, Job, Kind},
+    job::{Array, Belief, Job, Kind},
     spells::Spells,
 };
 
@@ -161,7 +161,7 @@ impl Engine {
     fn tell_job(&mut self, id: JobId, full: bool, told: &mut Told) {
         let Some(job) = self.jobs.get(&id) else { return };
         let was = if full { Belief::default() } else { job.told };
-        let count = startable(job, self.now);
+        let count = self.startable(job);
         let running = running(id, job);
         if count > 0 {
             told.pending.push(PendingTold {
@@ -195,16 +195,28 @@ impl Engine {
     }
 }
 
-/// How many tasks of a job may start now, as far as the job itself is concerned.
-pub(crate) fn startable(job: &Job, now: UtcMs) -> u32 {
-    let resting = job.rare.as_ref().and_then(|rare| rare.not_before).is_some_and(|at| at > now);
+impl Engine {
+    /// How many tasks of a job may start now, as far as the job itself and its array are concerned.
+    pub(crate) fn startable(&self, job: &Job) -> u32 {
+        let own = startable(job, self.now);
+        match job.kind {
+            Kind::Task { array, .. } if own > 0 && !job.told_alone() => {
+                let array = self.jobs.get(&array);
+                u32::from(array.is_some_and(|array| array.lets_tasks_start(self.now)))
+            }
+            _ => own,
+        }
+    }
+}
+
+fn startable(job: &Job, now: UtcMs) -> u32 {
     match (&job.kind, &job.state) {
-        _ if resting || job.barred => 0,
+        _ if job.rests(now) || job.barred => 0,
         (_, JobState::Held { .. }) => 0,
         (Kind::Array(array), _) => array.startable(),
         (Kind::Plain, JobState::Pending) => 1,
-        // A task that waits again counts with its array, as long as that is live.
-        (Kind::Task { .. }, JobState::Pending) => u32::from(job.told_alone()),
+        // A task that waits again counts with its array, as long as that is live, unless it waits for itself.
+        (Kind::Task { .. }, JobState::Pending) => u32::from(job.told_alone() || job.stands_apart()),
         _ => 0,
     }
 }
@@ -232,6 +244,17 @@ impl Job {
     /// Whether a task stands for itself because its array is over.
     fn told_alone(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.alone)
+    }
+
+    /// Whether it was given back, and is not to be tried again yet.
+    fn rests(&self, now: UtcMs) -> bool {
+        self.rare.as_ref().and_then(|rare| rare.not_before).is_some_and(|at| at > now)
+    }
+
+    /// Whether a task of this array that waits for itself may start.
+    pub(crate) fn lets_tasks_start(&self, now: UtcMs) -> bool {
+        let held = matches!(self.state, JobState::Held { .. });
+        !held && !self.rests(now) && self.array().is_some_and(Array::has_place)
     }
 
     /// Whether it waits for nothing but policy and room.

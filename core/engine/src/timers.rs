@@ -19,6 +19,8 @@ pub(crate) enum Due {
     Plan,
     /// Use falls out of the period that limits hold for.
     Roll,
+    /// A closure is over.
+    Opening,
 }
 
 /// All timers.

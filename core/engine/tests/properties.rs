@@ -10,10 +10,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use berth_engine::{Actor, ClassBounds, Command, Input, OnBreach, QuotaSettings};
 use berth_model::{
-    Dependency, DependencyKind, End, JobId, JobSpec, JobState, Limits, NamedAmounts, StateKind,
+    Closure, ClosureKind, Dependency, DependencyKind, End, JobId, JobSpec, JobState, Limits, NamedAmounts,
+    StateKind, WaitReason,
 };
 use proptest::prelude::*;
-use site::{Manner, Site, array, cpus};
+use site::{Manner, Site, array, closure, cpus};
 
 /// Something that can happen. Numbers choose among what there is, modulo how much that is.
 #[derive(Clone, Debug)]
@@ -26,13 +27,25 @@ enum Happening {
         limited: bool,
         named: Option<(&'static str, u64)>,
         classed: bool,
+        whose: &'static str,
+        avoids: bool,
     },
     SubmitArray {
         tasks: u64,
         bound: Option<u32>,
         named: Option<(&'static str, u64)>,
         classed: bool,
+        avoids: bool,
     },
+    Close {
+        kind: ClosureKind,
+        node: Option<u32>,
+        from: Option<u64>,
+        until: Option<u64>,
+        whose: Option<&'static str>,
+        project: bool,
+    },
+    Open(usize),
     Kill(usize),
     Hold(usize),
     Release(usize),
@@ -99,12 +112,18 @@ fn happening() -> impl Strategy<Value = Happening> {
     let named = prop::option::weighted(0.4, (names, 1u64..3));
     let retries = prop_oneof![3 => Just(0u32), 1 => 1u32..3];
     prop_oneof![
-        6 => (1u64..4, after, prop::bool::weighted(0.1), retries, any::<bool>(), named.clone(), any::<bool>())
-            .prop_map(|(cpus, after, hold, retries, limited, named, classed)| {
-                H::Submit { cpus, after, hold, retries, limited, named, classed }
+        6 => (
+            (1u64..4, after, prop::bool::weighted(0.1), retries, any::<bool>(), named.clone(), any::<bool>()),
+            (prop::sample::select(vec!["ada", "ada", "bob"]), prop::bool::weighted(0.3)),
+        )
+            .prop_map(|((cpus, after, hold, retries, limited, named, classed), (whose, avoids))| {
+                H::Submit { cpus, after, hold, retries, limited, named, classed, whose, avoids }
             }),
-        2 => (1u64..30, prop::option::of(1u32..4), named, any::<bool>())
-            .prop_map(|(tasks, bound, named, classed)| H::SubmitArray { tasks, bound, named, classed }),
+        2 => (1u64..30, prop::option::of(1u32..4), named, any::<bool>(), prop::bool::weighted(0.3)).prop_map(
+            |(tasks, bound, named, classed, avoids)| H::SubmitArray { tasks, bound, named, classed, avoids },
+        ),
+        2 => closing(),
+        1 => any::<usize>().prop_map(H::Open),
         3 => any::<usize>().prop_map(H::Kill),
         1 => any::<usize>().prop_map(H::Hold),
         1 => any::<usize>().prop_map(H::Release),
@@ -133,6 +152,29 @@ fn happening() -> impl Strategy<Value = Happening> {
         }),
         2 => (1u64..90_000).prop_map(H::Advance),
     ]
+}
+
+/// Nodes are closed, now or within minutes, for a while or for ever, to all or to some.
+fn closing() -> impl Strategy<Value = Happening> {
+    let kind = prop::sample::select(vec![
+        ClosureKind::Drain,
+        ClosureKind::Maintenance,
+        ClosureKind::Reservation,
+        ClosureKind::Reservation,
+    ]);
+    let from = prop::option::of(0u64..200_000);
+    let until = prop::option::weighted(0.7, 1u64..300_000);
+    let whose = prop::option::of(prop::sample::select(vec!["ada", "bob"]));
+    (kind, prop::option::of(0u32..3), from, until, whose, any::<bool>()).prop_map(
+        |(kind, node, from, until, whose, project)| Happening::Close {
+            kind,
+            node,
+            from,
+            until,
+            whose,
+            project,
+        },
+    )
 }
 
 /// Quotas that are met within the hour: of executions, of CPU time, of what runs at once, of what lies on the disk.
@@ -170,25 +212,52 @@ fn happen(site: &mut Site, happening: &Happening) {
     };
     let actor = || Actor { name: "ada".into(), administrator: false };
     match *happening {
-        H::Submit { cpus: count, after, hold, retries, limited, named, classed } => {
+        H::Submit { cpus: count, after, hold, retries, limited, named, classed, whose, avoids } => {
             let on = after.and_then(|(which, kind)| Some(Dependency { on: pick(site, which)?, kind }));
             let spec = JobSpec {
                 dependencies: on.into_iter().collect(),
                 hold,
                 retry_on_node_failure: retries,
+                avoid_failed_nodes: avoids,
                 time_limit: limited.then_some(Duration::from_secs(60)),
                 named: amounts(named),
                 class: classed.then(|| CLASS.to_owned()),
                 ..cpus(count)
             };
             // An impossible dependency is refused; all else is accepted.
-            let _ = site.try_submit(spec);
+            let _ = site.try_submit_as(whose, spec);
         }
-        H::SubmitArray { tasks, bound, named, classed } => {
+        H::SubmitArray { tasks, bound, named, classed, avoids } => {
             let bound = bound.map(|bound| format!("%{bound}")).unwrap_or_default();
             let array = array(&format!("1-{tasks}{bound}"));
             let class = classed.then(|| CLASS.to_owned());
-            let _ = site.try_submit(JobSpec { named: amounts(named), class, ..array });
+            let spec = JobSpec { named: amounts(named), class, avoid_failed_nodes: avoids, ..array };
+            let _ = site.try_submit(spec);
+        }
+        H::Close { kind, node, from, until, whose, project } => {
+            let node = node.map_or_else(|| "*".to_owned(), |number| format!("{}/n{number}", site::EXECUTOR));
+            let (name, nodes) = match kind {
+                ClosureKind::Drain => (node.clone(), node.as_str()),
+                ClosureKind::Maintenance => (Closure::SITE.to_owned(), "*"),
+                ClosureKind::Reservation => ("r".to_owned(), node.as_str()),
+            };
+            let is_own = kind == ClosureKind::Reservation;
+            let at = |from_now: Option<u64>| from_now.map(|ms| site.now.after(Duration::from_millis(ms)));
+            let terms = Closure {
+                from: at(from.filter(|_| is_own)),
+                until: at(until),
+                users: whose.filter(|_| is_own).into_iter().map(str::to_owned).collect(),
+                projects: (is_own && project).then(|| "p1".to_owned()).into_iter().collect(),
+                ..closure(&[nodes])
+            };
+            // A node that there is not, or no time in it, is refused.
+            let _ = site.close(kind, &name, Some(terms));
+        }
+        H::Open(which) => {
+            let all: Vec<_> = site.store.closures.keys().cloned().collect();
+            if let Some((kind, name)) = all.get(which % all.len().max(1)) {
+                site.close(*kind, name, None).expect("what is closed can be opened");
+            }
         }
         H::Deliver(which) => {
             if !site.inbox.is_empty() {
@@ -341,6 +410,10 @@ fn mend(site: &mut Site) {
         let by = Actor { name: "root".into(), administrator: true };
         let _ = site.command(Command::Release { job, by });
     }
+    let closed: Vec<_> = site.store.closures.keys().cloned().collect();
+    for (kind, name) in closed {
+        site.close(kind, &name, None).expect("what is closed can be opened");
+    }
     // Whoever waits for room on the disk waits until somebody clears up.
     let jobs: Vec<JobId> = site.store.jobs().map(|job| job.id).collect();
     for job in jobs {
@@ -351,11 +424,28 @@ fn mend(site: &mut Site) {
     for _ in 0..3000 {
         site.feed(Input::Back { executor: site::EXECUTOR.into() });
         site.run_dry(0);
+        give_up_where_all_failed(site);
         if site.store.jobs().all(|job| job.moving.state.kind().is_end()) {
             break;
         }
         site.advance(Duration::from_secs(1800));
         site.run_dry(0);
+    }
+}
+
+/// Who has failed on every node and avoids them all waits for a node that there is not.
+fn give_up_where_all_failed(site: &mut Site) {
+    let waits = |job: JobId| site.store.state(job).is_some_and(|state| state.kind() == StateKind::Pending);
+    let all: Vec<JobId> = site.store.jobs().map(|job| job.id).filter(|&job| waits(job)).collect();
+    for job in all {
+        let avoids_all = site.engine.view(job).is_some_and(|view| {
+            let avoids = |reason: &WaitReason| matches!(reason, WaitReason::Avoids { .. });
+            !view.reasons.is_empty() && view.reasons.iter().all(avoids)
+        });
+        if avoids_all {
+            let _ = site.kill(job);
+            site.settle_all();
+        }
     }
 }
 

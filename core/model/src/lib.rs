@@ -3,6 +3,7 @@
 
 mod account;
 mod array;
+mod closure;
 mod end;
 mod history;
 mod ids;
@@ -27,6 +28,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 
 pub use account::{AccountKind, Bound, Limits, Measure, Used};
 pub use array::{ArrayRange, ArrayRangeError};
+pub use closure::{Closure, ClosureError, ClosureKind};
 pub use end::{End, Exit, FailCause, StopCause};
 pub use history::{EventKind, JobEventRecord};
 pub use ids::{Attempt, AttemptName, AttemptNameError, JobId, JobRef, JobRefError};
@@ -38,7 +40,7 @@ pub use notice::{JobNotices, MailTo, NoticeChoice, Occasion, OccasionError};
 pub use pattern::{NodePattern, NodePatternError};
 pub use project_volume::ProjectVolume;
 pub use reason::WaitReason;
-pub use resources::{NodeName, Resources};
+pub use resources::{FailedNode, NodeName, Resources};
 pub use spec::{Command, Dependency, DependencyKind, JobFile, JobSpec, Volume, VolumeMode};
 pub use state::{Hold, Holds, JobEvent, JobState, StateKind, Step};
 pub use submission::{Grant, Mount, NetworkAttachment, Submission};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hold, JobId, StateKind, UtcMs};
+use crate::{ClosureKind, Hold, JobId, StateKind, UtcMs};
 
 /// One reason that a job waits, with its evidence. A job may have several at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,22 @@ pub enum WaitReason {
         state: Option<StateKind>,
         /// What is waited for: `after-ok`, `after-any`, `after-not-ok`.
         kind: String,
+    },
+    /// Nodes that it may run on are closed to it, and the others have no room.
+    Closed {
+        /// What closes them: `drain`, `maintenance` or `reservation`.
+        kind: ClosureKind,
+        /// What is closed, for whom, until when and why.
+        words: String,
+        /// Which administrator has set it.
+        by: String,
+        /// It has not begun; its time limit would let the job reach into it.
+        ahead: bool,
+    },
+    /// It is to avoid nodes where it failed before.
+    Avoids {
+        /// These.
+        nodes: Vec<String>,
     },
     /// No node has enough free.
     NoRoom {
@@ -84,6 +100,11 @@ impl fmt::Display for WaitReason {
                 write!(f, "waits for job {on} ({kind}), which is {state}")
             }
             Self::Dependency { on, state: None, kind } => write!(f, "waits for job {on} ({kind})"),
+            Self::Closed { kind, words, by, ahead: false } => write!(f, "{kind} by {by}: {words}"),
+            Self::Closed { kind, words, by, ahead: true } => {
+                write!(f, "its time limit would reach into a {kind} by {by}: {words}")
+            }
+            Self::Avoids { nodes } => write!(f, "avoids nodes where it failed before: {}", nodes.join(", ")),
             Self::NoRoom { evidence } => write!(f, "no room: {evidence}"),
             Self::ArrayBound { at_once } => {
                 write!(f, "{at_once} tasks of its array run, as many as may at once")

@@ -93,6 +93,15 @@ impl fmt::Display for NodeName {
     }
 }
 
+/// A node on which an execution of a job failed, or that failed under it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedNode {
+    /// `EXECUTOR/NODE`.
+    pub node: String,
+    /// The execution's number.
+    pub attempt: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -181,6 +181,9 @@ pub struct JobSpec {
     /// How often it may be started anew after its node failed.
     #[serde(default)]
     pub retry_on_node_failure: u32,
+    /// Does not run again where it failed before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub avoid_failed_nodes: bool,
     /// What its owner wants to be told of it; what they have chosen for all jobs where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notices: Option<JobNotices>,

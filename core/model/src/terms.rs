@@ -226,7 +226,8 @@ impl AccountTerms {
     }
 }
 
-fn check_name(name: &str) -> Result<(), TermsError> {
+/// Whether an account or a reservation can be named so.
+pub(crate) fn check_name(name: &str) -> Result<(), TermsError> {
     let inner = |sign: char| sign.is_alphanumeric() || "-_.@".contains(sign);
     let starts = name.chars().next().is_some_and(|first| first.is_alphanumeric() || first == '_');
     if starts && name.len() <= MOST_NAME && name.chars().all(inner) {

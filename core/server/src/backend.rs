@@ -7,11 +7,11 @@ use std::{
 };
 
 use berth_api::{
-    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, DaemonRow, ErrorBody, EventRow, FileRow,
-    GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow,
-    PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetGuest,
-    SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TerminalSize, TokenCreated, TokenRow,
-    UsageRow, Why,
+    AccountDay, AccountRow, ActRow, ClosureRow, ControlRequest, ControlResult, DaemonRow, ErrorBody,
+    EventRow, FileRow, GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken,
+    NodeRow, NoticesRow, PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated,
+    SetAccount, SetClosure, SetGuest, SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted,
+    TerminalSize, TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::{Identity, JobRef};
 use futures::Stream;
@@ -185,6 +185,24 @@ pub trait Backend: Send + Sync + 'static {
     async fn daemons(&self, who: &Caller) -> Result<Vec<DaemonRow>, ErrorBody>;
     /// Named resources that belong to no node.
     async fn resources(&self, who: &Caller) -> Result<Vec<ResourceRow>, ErrorBody>;
+    /// What is closed, or will be, by kind and name.
+    async fn closures(&self, who: &Caller) -> Result<Vec<ClosureRow>, ErrorBody>;
+    /// Closes nodes, as a whole.
+    async fn set_closure(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        wanted: SetClosure,
+    ) -> Result<ClosureRow, ErrorBody>;
+    /// Opens them again.
+    async fn drop_closure(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        version: u64,
+    ) -> Result<(), ErrorBody>;
     /// What users (or projects, groups, members) have used: those that the caller may see. What their jobs took that
     /// ended since an instant, or ever; and how their accounts stand.
     async fn usage(

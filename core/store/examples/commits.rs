@@ -78,6 +78,7 @@ fn moving(state: JobState, at: u64) -> Moving {
         memory_peak_bytes: ended.then_some(3 << 20),
         note: None,
         granted: Vec::new(),
+        failed_on: Vec::new(),
         state,
     }
 }
@@ -122,6 +123,7 @@ fn job(id: u64, at: u64) -> LiveJob {
         begin: None,
         dependencies: Vec::new(),
         retry_on_node_failure: 0,
+        avoid_failed_nodes: false,
         wants_network: false,
         moving: moving(JobState::Pending, at),
     }
@@ -163,6 +165,7 @@ fn submission(job: &LiveJob) -> Submission {
             interactive: false,
             root: false,
             retry_on_node_failure: 0,
+            avoid_failed_nodes: false,
             notices: None,
             extensions: BTreeMap::new(),
         },

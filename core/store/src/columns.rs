@@ -1,6 +1,6 @@
 //! What all kinds of store have in common of how a job is kept in columns.
 
-use berth_model::{Attempt, End, Hold, Holds, JobId, JobState, StateKind};
+use berth_model::{Attempt, ClosureKind, End, Hold, Holds, JobId, JobState, StateKind};
 
 /// An unsigned number as the database keeps it: bit by bit.
 pub(crate) fn signed(number: u64) -> i64 {
@@ -71,4 +71,10 @@ pub(crate) fn plain_state(kind: StateKind, number: i64, attempt: Attempt) -> Res
 
 fn holds(bits: i64) -> Holds {
     Hold::ALL.into_iter().filter(|&hold| bits & i64::from(hold as u8) != 0).collect()
+}
+
+/// A kind of closure as it is kept.
+pub(crate) fn closure_kind(text: &str) -> Result<ClosureKind, String> {
+    let kind = ClosureKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+    kind.ok_or_else(|| format!("there is no kind of closure {text:?}"))
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use berth_engine::{
-    Abilities, Answer, Command as Order, Effect, Engine, Input, LaunchAnswer, NodeInfo, QuotaSettings,
-    Reported, ReportedState, Settings,
+    Abilities, Answer, Choice, Command as Order, Effect, Engine, Input, LaunchAnswer, NodeInfo,
+    QuotaSettings, Reported, ReportedState, Settings,
 };
 use berth_model::{Attempt, Command, Exit, Grant, Identity, JobId, JobSpec, Resources, Submission, UtcMs};
 
@@ -94,6 +94,7 @@ impl<'a> Cluster<'a> {
         let settings = Settings {
             cluster: "test".into(),
             starts_per_plan: 1000,
+            choice: Choice::FirstFit,
             has_network_policy: false,
             asks_before_starts: false,
             quotas,
@@ -275,6 +276,7 @@ fn spec(number: usize, job: &Job) -> JobSpec {
         interactive: false,
         root: false,
         retry_on_node_failure: 0,
+        avoid_failed_nodes: false,
         notices: None,
         extensions: BTreeMap::new(),
     }

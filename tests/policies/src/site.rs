@@ -8,8 +8,8 @@ use std::{
 };
 
 use berth_engine::{
-    Abilities, Answer, Change, Command as Order, Effect, Engine, Input, LaunchAnswer, LiveJob, NodeInfo,
-    QuotaSettings, Reconciled, Reported, ReportedState, Restored, Settings, StoredAccount,
+    Abilities, Answer, Change, Choice, Command as Order, Effect, Engine, Input, LaunchAnswer, LiveJob,
+    NodeInfo, QuotaSettings, Reconciled, Reported, ReportedState, Restored, Settings, StoredAccount,
 };
 use berth_model::{
     AccountKind, AccountTerms, Attempt, Command, Exit, Grant, Identity, JobId, JobSpec, Resources,
@@ -369,6 +369,7 @@ fn settings(plot: &Plot) -> Settings {
     Settings {
         cluster: "test".into(),
         starts_per_plan: 1000,
+        choice: Choice::FirstFit,
         has_network_policy: false,
         asks_before_starts: false,
         quotas,
@@ -415,6 +416,7 @@ fn spec(project: &str, work: Work) -> JobSpec {
         interactive: false,
         root: false,
         retry_on_node_failure: 0,
+        avoid_failed_nodes: false,
         notices: None,
         extensions: BTreeMap::new(),
     }

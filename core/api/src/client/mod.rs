@@ -26,11 +26,11 @@ pub use target::Target;
 use wire::{Call, Wire, read, refused};
 
 use crate::{
-    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, DaemonRow, ErrorCode, EventRow, ExecQuery,
-    FileRow, GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, JobRow, LogPart, NewToken,
-    NodeRow, NoticesRow, PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated,
-    SetAccount, SetGuest, SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TokenCreated,
-    TokenRow, UsageRow, Why,
+    AccountDay, AccountRow, ActRow, ClosureRow, ControlRequest, ControlResult, DaemonRow, ErrorCode,
+    EventRow, ExecQuery, FileRow, GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, JobRow,
+    LogPart, NewToken, NodeRow, NoticesRow, PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo,
+    SessionCreated, SetAccount, SetClosure, SetGuest, SetNotices, SetPassword, SignIn, StatsRow, Submit,
+    Submitted, TokenCreated, TokenRow, UsageRow, Why,
 };
 
 /// Things as they come from the server. An error is its last item.
@@ -284,6 +284,33 @@ impl Client {
         self.wire.ask(Call { method: Method::DELETE, ..Call::get(&path) }).await.map(drop)
     }
 
+    /// What is closed, or will be.
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn closures(&self) -> Result<Vec<ClosureRow>, ClientError> {
+        self.get("/v1/closures").await
+    }
+
+    /// Closes nodes.
+    /// # Errors
+    /// A conflict when it is at another version by now; see [`ClientError`].
+    pub async fn set_closure(
+        &self,
+        kind: &str,
+        name: &str,
+        wanted: &SetClosure,
+    ) -> Result<ClosureRow, ClientError> {
+        self.send(Method::PUT, &closure_path(kind, name), wanted).await
+    }
+
+    /// Opens nodes again.
+    /// # Errors
+    /// A conflict when it is at another version by now; see [`ClientError`].
+    pub async fn drop_closure(&self, kind: &str, name: &str, version: u64) -> Result<(), ClientError> {
+        let path = with_query(&closure_path(kind, name), &[("version", version)])?;
+        self.wire.ask(Call { method: Method::DELETE, ..Call::get(&path) }).await.map(drop)
+    }
+
     /// The latest acts of administrators, oldest first.
     /// # Errors
     /// See [`ClientError`].
@@ -484,6 +511,10 @@ impl Client {
 
 fn account_path(kind: &str, name: &str) -> String {
     format!("/v1/accounts/{}/{}", segment(kind), segment(name))
+}
+
+fn closure_path(kind: &str, name: &str) -> String {
+    format!("/v1/closures/{}/{}", segment(kind), segment(name))
 }
 
 fn segment(text: &str) -> impl std::fmt::Display {

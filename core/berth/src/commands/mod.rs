@@ -3,6 +3,7 @@
 pub mod account;
 pub mod attach;
 pub mod audit;
+pub mod closure;
 pub mod completions;
 pub mod config;
 pub mod control;
@@ -84,6 +85,9 @@ fn dispatch(command: Command, session: &Session) -> anyhow::Result<ExitCode> {
         Command::Files(args) => on_runtime(args.run(session)),
         Command::Download(args) => on_runtime(args.run(session)),
         Command::Nodes(args) => on_runtime(args.run(session)),
+        Command::Node(command) => on_runtime(command.run(session)),
+        Command::Maintenance(command) => on_runtime(command.run(session)),
+        Command::Reservation(command) => on_runtime(command.run(session)),
         Command::Usage(args) => on_runtime(args.run(session)),
         Command::Project(command) => on_runtime(command.run(session)),
         Command::User(command) => on_runtime(command.run("user", session)),

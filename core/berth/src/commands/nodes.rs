@@ -112,7 +112,12 @@ fn table(nodes: &[NodeRow]) -> Table {
             gpus,
             amounts(&node.resources),
             node.jobs.to_string(),
-            node.note.clone().unwrap_or_default(),
+            node.note
+                .iter()
+                .cloned()
+                .chain(node.closures.iter().map(super::closure::words))
+                .collect::<Vec<_>>()
+                .join("; "),
         ]);
     }
     table.drop_if_all("GPU", "");
@@ -123,6 +128,8 @@ fn table(nodes: &[NodeRow]) -> Table {
 
 #[cfg(test)]
 pub mod tests {
+    use berth_api::ClosureRow;
+
     use super::*;
 
     pub fn sample() -> Vec<NodeRow> {
@@ -137,6 +144,7 @@ pub mod tests {
             gpus_total: 0,
             gpus_used: 0,
             resources: Vec::new(),
+            closures: Vec::new(),
             jobs,
             note: None,
         };
@@ -145,6 +153,30 @@ pub mod tests {
             ..node("swarm/worker-with-a-very-long-name.example.org", "unreachable", 0, 0)
         };
         vec![node("local/here", "up", 2500, 3), away]
+    }
+
+    fn with_one_drained() -> Vec<NodeRow> {
+        let drain = ClosureRow {
+            kind: "drain".into(),
+            name: "local/*".into(),
+            until: Some("2030-01-31T18:00:00Z".into()),
+            reason: "new disks".into(),
+            by: "root".into(),
+            on: true,
+            ..ClosureRow::default()
+        };
+        let mut nodes = sample();
+        let [here, ..] = nodes.as_slice() else { panic!("there is a node") };
+        nodes.push(NodeRow {
+            name: "local/there".into(),
+            state: "drained".into(),
+            closures: vec![drain],
+            cpu_millis_used: 0,
+            memory_bytes_used: 0,
+            jobs: 0,
+            ..here.clone()
+        });
+        nodes
     }
 
     #[test]
@@ -166,8 +198,8 @@ pub mod tests {
 
     #[test]
     fn nodes_fit_the_terminal() {
-        insta::assert_snapshot!("nodes-60", table(&sample()).render(Some(60), false));
-        insta::assert_snapshot!("nodes-80", table(&sample()).render(Some(80), false));
-        insta::assert_snapshot!("nodes-120", table(&sample()).render(Some(120), false));
+        insta::assert_snapshot!("nodes-60", table(&with_one_drained()).render(Some(60), false));
+        insta::assert_snapshot!("nodes-80", table(&with_one_drained()).render(Some(80), false));
+        insta::assert_snapshot!("nodes-120", table(&with_one_drained()).render(Some(120), false));
     }
 }

@@ -121,6 +121,9 @@ pub struct JobOptions {
     /// Start it anew at most N times after its node failed
     #[arg(long, value_name = "N")]
     retry_on_node_failure: Option<u32>,
+    /// Do not run again on nodes where it failed before
+    #[arg(long)]
+    avoid_failed_nodes: bool,
     /// Be told when it starts, ends, fails and so on: start, end, fail, kill, suspend, resume, message, all, none
     #[arg(long, value_name = "WHEN", value_delimiter = ',', value_parser = occasion)]
     notify: Vec<String>,
@@ -176,6 +179,7 @@ impl JobOptions {
             interactive: self.interactive,
             root: self.root,
             retry_on_node_failure: self.retry_on_node_failure,
+            avoid_failed_nodes: self.avoid_failed_nodes,
             notify: self.notify,
             mail: self.mail,
             options: map(self.option),
@@ -236,6 +240,7 @@ pub fn overlay(base: Submit, over: Submit) -> Submit {
         interactive: over.interactive || base.interactive,
         root: over.root || base.root,
         retry_on_node_failure: over.retry_on_node_failure.or(base.retry_on_node_failure),
+        avoid_failed_nodes: over.avoid_failed_nodes || base.avoid_failed_nodes,
         notify: list(base.notify, over.notify),
         mail: over.mail.or(base.mail),
         options: map(base.options, over.options),

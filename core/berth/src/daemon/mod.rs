@@ -294,6 +294,7 @@ fn engine_settings(config: &Config) -> Settings {
     Settings {
         cluster: config.cluster.name.clone(),
         starts_per_plan: config.jobs.starts_per_plan,
+        choice: settings::choice(config.jobs.placement),
         has_network_policy: config.network.is_some(),
         // What they want is not known yet. If it is nothing, the answer is yes.
         asks_before_starts: !config.watchers.is_empty(),

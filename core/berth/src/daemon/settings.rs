@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use berth_config::{Class, Config, Effective, Jobs, Loaded, Quotas};
-use berth_engine::{ClassBounds, CountAt, OnBreach, QuotaSettings};
+use berth_config::{Class, Config, Effective, Jobs, Loaded, Placement, Quotas};
+use berth_engine::{Choice, ClassBounds, CountAt, OnBreach, QuotaSettings};
 use berth_model::NamedAmounts;
 use tokio::sync::watch;
 
@@ -69,6 +69,7 @@ impl LiveConfig {
             directory: held.jobs.directory.clone(),
             archive_directory: held.jobs.archive_directory.clone(),
             starts_per_plan: held.jobs.starts_per_plan,
+            placement: held.jobs.placement,
             ..new.jobs.clone()
         };
         next.quotas = new.quotas.clone();
@@ -186,6 +187,15 @@ pub fn quotas(quotas: &Quotas, classes: &[Class]) -> QuotaSettings {
     }
 }
 
+/// Which node a job goes to where the scheduler leaves that open.
+pub fn choice(placement: Placement) -> Choice {
+    match placement {
+        Placement::FirstFit => Choice::FirstFit,
+        Placement::BestFit => Choice::BestFit,
+        Placement::Spread => Choice::Spread,
+    }
+}
+
 /// The named resources that belong to no node.
 pub fn site_resources(config: &Config) -> NamedAmounts {
     let of_site = config.resources.iter().filter(|resource| resource.is_of_site());
@@ -219,9 +229,8 @@ struct Same {
 /// Whether a changed key holds without a restart. `berth help serve` says the same.
 fn reloads(key: &str, same: Same) -> bool {
     match key.split('.').collect::<Vec<_>>().as_slice() {
-        ["jobs", "directory" | "archive-directory" | "starts-per-plan"] | ["auth", "instances" | "cache"] => {
-            false
-        }
+        ["jobs", "directory" | "archive-directory" | "starts-per-plan" | "placement"]
+        | ["auth", "instances" | "cache"] => false,
         ["watchers", _, "every" | "name"] => false,
         ["quotas", "half-life"] => false,
         ["jobs", _] | ["log", "level"] | ["quotas" | "classes" | "scheduler" | "auth", ..] => true,
@@ -261,6 +270,7 @@ mod tests {
             "jobs.directory",
             "jobs.archive-directory",
             "jobs.starts-per-plan",
+            "jobs.placement",
             "auth.instances",
             "auth.cache",
             "watchers.0.every",

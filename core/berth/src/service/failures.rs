@@ -47,7 +47,9 @@ pub fn command(error: CommandError) -> ErrorBody {
             Refusal::NotAMember { .. } | Refusal::Barred { .. } | Refusal::DefaultProject => {
                 ErrorCode::Forbidden
             }
-            Refusal::AccountChanged { .. } => ErrorCode::Conflict,
+            Refusal::AccountChanged { .. } | Refusal::ClosureChanged { .. } => ErrorCode::Conflict,
+            Refusal::Closure { .. } => ErrorCode::Invalid,
+            Refusal::NotClosed { .. } | Refusal::NoNodeSo { .. } => ErrorCode::NotFound,
         },
     };
     ErrorBody::new(code, error.to_string())

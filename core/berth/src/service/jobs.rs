@@ -394,6 +394,13 @@ fn reason(reason: &WaitReason) -> Reason {
         WaitReason::Held { .. } => ("held", Some("berth release lets it go")),
         WaitReason::BeginTime { .. } => ("begin-time", None),
         WaitReason::Dependency { .. } => ("dependency", Some("berth why on that job says how it stands")),
+        WaitReason::Closed { ahead: true, .. } => {
+            ("closed", Some("with a shorter time limit it may start before that"))
+        }
+        WaitReason::Closed { .. } => {
+            ("closed", Some("it starts when that is over, or when an administrator takes it away"))
+        }
+        WaitReason::Avoids { .. } => ("avoids", Some("it waits for another node, as was asked for it")),
         WaitReason::NoRoom { .. } => {
             ("no-room", Some("it starts when enough ends there; asking for less helps sooner"))
         }

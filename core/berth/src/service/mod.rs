@@ -7,6 +7,7 @@ mod archive;
 mod attach;
 mod causes;
 mod check;
+mod closures;
 mod control;
 mod events;
 mod failures;
@@ -27,10 +28,11 @@ mod waits;
 use std::sync::Arc;
 
 use berth_api::{
-    AccountDay, AccountRow, ActRow, ControlRequest, ControlResult, DaemonRow, ErrorBody, ErrorCode, FileRow,
-    GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken, NodeRow, NoticesRow,
-    PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated, SetAccount, SetGuest,
-    SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted, TokenCreated, TokenRow, UsageRow, Why,
+    AccountDay, AccountRow, ActRow, ClosureRow, ControlRequest, ControlResult, DaemonRow, ErrorBody,
+    ErrorCode, FileRow, GuestRow, GuestSignIn, JobDetail, JobList, JobMessage, JobQuery, LogPart, NewToken,
+    NodeRow, NoticesRow, PasswordRow, PluginCheck, PluginRow, ResourceRow, ServerInfo, SessionCreated,
+    SetAccount, SetClosure, SetGuest, SetNotices, SetPassword, SignIn, StatsRow, Submit, Submitted,
+    TokenCreated, TokenRow, UsageRow, Why,
 };
 use berth_model::JobRef;
 use berth_server::{Attached, Backend, ByteStream, Caller, Credentials, EventStream, Offers, Peer};
@@ -221,6 +223,30 @@ impl Backend for Service {
         version: u64,
     ) -> Result<(), ErrorBody> {
         self.take_account_away(who, &kind, &name, version).await
+    }
+
+    async fn closures(&self, _who: &Caller) -> Result<Vec<ClosureRow>, ErrorBody> {
+        self.list_closures().await
+    }
+
+    async fn set_closure(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        wanted: SetClosure,
+    ) -> Result<ClosureRow, ErrorBody> {
+        self.change_closure(who, &kind, name, wanted).await
+    }
+
+    async fn drop_closure(
+        &self,
+        who: &Caller,
+        kind: String,
+        name: String,
+        version: u64,
+    ) -> Result<(), ErrorBody> {
+        self.take_closure_away(who, &kind, &name, version).await
     }
 
     async fn acts(&self, who: &Caller, limit: u32) -> Result<Vec<ActRow>, ErrorBody> {

@@ -6,15 +6,15 @@ use berth_api::{
     AccountRow, DaemonRow, ErrorBody, ErrorCode, NodeRow, PluginRow, ResourceRow, ServerInfo, StateCount,
     UsageRow,
 };
-use berth_engine::{NamedView, NodeView};
+use berth_engine::{ClosureView, NamedView, NodeView, StoredClosure};
 use berth_executor_host::{Reach, Supervised as Executor};
-use berth_model::{AccountKind, StateKind, UtcMs};
+use berth_model::{AccountKind, ClosureKind, StateKind, UtcMs};
 use berth_policy_host::{PluginState, PluginStatus};
 use berth_server::Caller;
 use berth_status_api::Process;
 use berth_store::UsageBy;
 
-use super::{Service, access, accounts::account_kind, failures};
+use super::{Service, access, accounts::account_kind, closures, failures};
 use crate::daemon::now;
 
 impl Service {
@@ -263,7 +263,7 @@ fn node(view: NodeView) -> NodeRow {
         executor: view.executor,
         state: match (&view.away, view.open) {
             (Some(_), _) => "unreachable",
-            (None, true) => "up",
+            (None, true) => closed_by(&view.closures),
             (None, false) => "closed",
         }
         .to_owned(),
@@ -274,9 +274,23 @@ fn node(view: NodeView) -> NodeRow {
         gpus_total: view.total.gpus,
         gpus_used: view.used.gpus,
         resources: view.named.into_iter().map(resource).collect(),
+        closures: view.closures.into_iter().map(closures::row).collect(),
         jobs: view.jobs,
         note: view.away,
     }
+}
+
+/// What a node is because of what administrators have closed.
+fn closed_by(closures: &[ClosureView]) -> &'static str {
+    let on = || closures.iter().filter(|view| view.on).map(|view| &view.closure);
+    let state = |closure: &StoredClosure| match closure.kind {
+        ClosureKind::Drain => "drained",
+        ClosureKind::Maintenance => "maintenance",
+        ClosureKind::Reservation if closure.terms.is_for_nobody() => "maintenance",
+        ClosureKind::Reservation => "reserved",
+    };
+    // What keeps everybody out says more than what keeps some out.
+    on().map(state).find(|state| *state != "reserved").or_else(|| on().map(state).next()).unwrap_or("up")
 }
 
 fn resource(view: NamedView) -> ResourceRow {

@@ -208,6 +208,7 @@ pub fn spec(spec: &JobSpec, is_owner: bool) -> Submit {
         interactive: spec.interactive,
         root: spec.root,
         retry_on_node_failure: (spec.retry_on_node_failure > 0).then_some(spec.retry_on_node_failure),
+        avoid_failed_nodes: spec.avoid_failed_nodes,
         notify: spec.notices.as_ref().map_or_else(Vec::new, notify),
         mail: spec.notices.as_ref().and_then(|notices| notices.mail.clone()),
         options: spec.extensions.clone(),

@@ -160,6 +160,7 @@ pub fn check(
         interactive: job.interactive,
         root: job.root,
         retry_on_node_failure: retries,
+        avoid_failed_nodes: job.avoid_failed_nodes,
         notices,
         extensions: job.options,
     };

@@ -53,6 +53,7 @@ fn spell(spell: &Spell) -> Span {
         Bar::Turn => ("scheduler", "there was room; the scheduler had others start first"),
         Bar::NoRoom => ("no-room", "no node had room"),
         Bar::Away => ("unreachable", "its executor could not be reached"),
+        Bar::Closed => ("closed", "no node that it may run on took jobs like it"),
         Bar::ArrayBound => ("array-bound", "as many tasks of its array ran as may at once"),
     };
     Span { kind, text: text.to_owned(), since: spell.since, until: spell.until }

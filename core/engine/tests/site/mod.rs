@@ -17,12 +17,13 @@ use std::{
 };
 
 use berth_engine::{
-    Abilities, Answer, Command as Order, Effect, Engine, Input, LaunchOrder, Measured, NodeInfo, Outcome,
-    QuotaSettings, Refusal, Settings, StartAnswer, Token,
+    Abilities, Answer, Change, Choice, Command as Order, Effect, Engine, Input, LaunchOrder, Measured,
+    NodeInfo, Outcome, QuotaSettings, Refusal, Settings, StartAnswer, Token,
 };
 use berth_model::{
-    AccountKind, AccountTerms, Attempt, AttemptName, Command, Dependency, Grant, Identity, JobId, JobSpec,
-    NamedAmounts, NamedGrant, Resources, StateKind, Stock, StopCause, Submission, UtcMs,
+    AccountKind, AccountTerms, Attempt, AttemptName, Closure, ClosureKind, Command, Dependency, EventKind,
+    Grant, Identity, JobEventRecord, JobId, JobSpec, NamedAmounts, NamedGrant, Resources, StateKind, Stock,
+    StopCause, Submission, UtcMs,
 };
 
 pub use self::{
@@ -63,6 +64,8 @@ pub struct Site {
     pub to_measure: Vec<(JobId, u32)>,
     /// Whether limits are only ever set before anything is used.
     pub limits_are_old: bool,
+    /// How nodes are chosen that plans leave open.
+    choice: Choice,
     nodes: Vec<NodeInfo>,
     next_token: Token,
 }
@@ -121,7 +124,16 @@ impl Site {
         Self::with(cpus, BackEnd::default())
     }
 
+    /// Likewise, where each job goes to the node that is chosen so.
+    pub fn that_chooses(choice: Choice, cpus: &[u64]) -> Self {
+        Self::made(cpus, BackEnd::default(), choice)
+    }
+
     fn with(cpus: &[u64], back_end: BackEnd) -> Self {
+        Self::made(cpus, back_end, Choice::FirstFit)
+    }
+
+    fn made(cpus: &[u64], back_end: BackEnd, choice: Choice) -> Self {
         let node = |(number, &cpus): (usize, &u64)| NodeInfo {
             name: format!("n{number}"),
             total: Resources { cpu_millis: cpus * 1000, memory_bytes: 64 << 30, gpus: 0 },
@@ -130,7 +142,7 @@ impl Site {
             usable: true,
         };
         let quotas = QuotaSettings::default();
-        let mut engine = Engine::new(settings(&quotas));
+        let mut engine = Engine::new(Settings { choice, ..settings(&quotas) });
         engine.add_executor(EXECUTOR);
         let mut site = Self {
             engine,
@@ -151,6 +163,7 @@ impl Site {
             let_in: BTreeSet::new(),
             to_measure: Vec::new(),
             limits_are_old: false,
+            choice,
             nodes: cpus.iter().enumerate().map(node).collect(),
             next_token: 0,
         };
@@ -180,8 +193,16 @@ impl Site {
 
     /// Writes the changes, and carries out the first `effects` of the effects.
     fn settle(&mut self, outcome: Outcome, effects: usize) {
+        let mut starts = Vec::new();
         for change in outcome.changes {
+            if let Change::Event(JobEventRecord { job, kind: EventKind::Starting { node, .. }, .. }) = &change
+            {
+                starts.push((*job, node.clone()));
+            }
             self.store.write(change);
+        }
+        for (job, node) in starts {
+            self.store.check_start(job, &node, self.now);
         }
         self.check_books();
         for effect in outcome.effects.into_iter().take(effects) {
@@ -258,7 +279,8 @@ impl Site {
         // What was on its way to the dead process is gone with it.
         self.inbox.clear();
         self.policy = Policy::default();
-        let settings = Settings { asks_before_starts: self.asks, ..settings(&self.quotas) };
+        let settings =
+            Settings { asks_before_starts: self.asks, choice: self.choice, ..settings(&self.quotas) };
         self.engine = Engine::restore(settings, self.store.restore(), &self.store.ends());
         // Releases may have been lost with the process; the daemon begins with those that have a place.
         self.let_in = self.engine.launched().iter().map(|job| job.id).filter(|_| self.asks).collect();
@@ -306,6 +328,49 @@ impl Site {
         let token = self.next_token;
         self.feed(Input::Command { token, command });
         self.answers.remove(&token).expect("a command is answered in its own step")
+    }
+
+    /// Closes nodes, or opens them again, over whatever version there is.
+    pub fn close(
+        &mut self,
+        kind: ClosureKind,
+        name: &str,
+        terms: Option<Closure>,
+    ) -> Result<Answer, Refusal> {
+        let version = self.store.closures.get(&(kind, name.to_owned())).map_or(0, |(version, _)| *version);
+        let (name, by) = (name.to_owned(), "root".to_owned());
+        self.command(Order::SetClosure { kind, name, by, version, terms: terms.map(Box::new) })
+    }
+
+    /// Has nothing new start on a node.
+    pub fn drain(&mut self, node: &str, until: Option<UtcMs>) {
+        let closure = Closure { until, ..closure(&[node]) };
+        self.close(ClosureKind::Drain, node, Some(closure)).expect("a drain is taken");
+    }
+
+    /// Why a job waits, in words.
+    pub fn reasons(&self, job: JobId) -> Vec<String> {
+        let view = self.engine.view(job).expect("a live job");
+        view.reasons.iter().map(ToString::to_string).collect()
+    }
+
+    /// Where a job runs, or ran last.
+    pub fn node(&self, job: JobId) -> Option<String> {
+        self.store.job(job).expect("a job that is stored").moving.node
+    }
+
+    /// Ends a running job by itself.
+    pub fn ends(&mut self, job: JobId, code: i32) {
+        let reports = self.back_end.finish(&name(job, self.store.attempt(job)), code, self.now);
+        self.inbox.extend(reports);
+        self.settle_all();
+    }
+
+    /// Its node goes with what ran there.
+    pub fn loses_its_node(&mut self, job: JobId) {
+        let reports = self.back_end.lose(&name(job, self.store.attempt(job)), self.now);
+        self.inbox.extend(reports);
+        self.settle_all();
     }
 
     /// Sets an account over whatever version there is.
@@ -379,9 +444,11 @@ impl Site {
             project: live.project,
             resources: live.needs,
             named: live.named,
+            avoid_failed_nodes: live.avoid_failed_nodes,
             time_limit: live.time_limit_ms.map(Duration::from_millis),
             grace: Duration::from_millis(live.grace_ms),
             priority: live.moving.priority,
+            array: live.array,
             ..self::job()
         };
         change(&mut spec);
@@ -407,6 +474,8 @@ impl Site {
         }
         self.store.check_shared(&site_resources());
         self.store.check_array_bounds();
+        let known: Vec<_> = self.engine.closures().into_iter().map(|view| view.closure).collect();
+        assert_eq!(known, self.store.closures());
         self.check_in_use();
         if self.limits_are_old {
             self.store.check_quotas(self.now, &self.quotas);
@@ -484,6 +553,7 @@ fn settings(quotas: &QuotaSettings) -> Settings {
     Settings {
         cluster,
         starts_per_plan: 100,
+        choice: Choice::FirstFit,
         has_network_policy: false,
         asks_before_starts: false,
         quotas: quotas.clone(),
@@ -527,8 +597,22 @@ pub fn job() -> JobSpec {
         interactive: false,
         root: false,
         retry_on_node_failure: 0,
+        avoid_failed_nodes: false,
         notices: None,
         extensions: BTreeMap::new(),
+    }
+}
+
+/// What closes these nodes to everybody for ever.
+pub fn closure(nodes: &[&str]) -> Closure {
+    Closure {
+        nodes: nodes.iter().map(|node| node.parse().expect("a pattern")).collect(),
+        from: None,
+        until: None,
+        users: BTreeSet::new(),
+        projects: BTreeSet::new(),
+        reason: "new disks".into(),
+        by: "root".into(),
     }
 }
 

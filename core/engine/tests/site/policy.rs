@@ -38,6 +38,8 @@ pub struct Policy {
     pub manner: Manner,
     /// How many plans it was asked for.
     pub asked: u64,
+    /// How many jobs it was told of as pending, each as often as it was.
+    pub heard_pending: u64,
 }
 
 impl Policy {
@@ -108,6 +110,7 @@ impl Policy {
         for id in &told.withdrawn {
             assert!(self.pending.remove(id).is_some(), "job {id} was withdrawn without having been told");
         }
+        self.heard_pending += told.pending.len() as u64;
         for job in &told.pending {
             assert!(job.owner < self.names && job.project < self.names, "a name that was not told");
             assert!(self.placements.contains_key(&job.placement), "a placement that was not told");

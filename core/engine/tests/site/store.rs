@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::{ArrayEnds, Change, LiveJob, QuotaSettings, Restored, StoredAccount, StoredDirectory};
+use berth_engine::{
+    ArrayEnds, Change, LiveJob, QuotaSettings, Restored, StoredAccount, StoredClosure, StoredDirectory,
+};
 use berth_model::{
-    AccountKind, AccountTerms, Attempt, EventKind, InUse, JobId, JobState, Resources, StateKind, Stock, Used,
-    UtcMs,
+    AccountKind, AccountTerms, Attempt, Closure, ClosureKind, EventKind, InUse, JobId, JobState, Resources,
+    StateKind, Stock, Used, UtcMs,
 };
 
 #[derive(Default)]
@@ -16,6 +18,9 @@ pub struct Stored {
     /// What each account has used, by the hour.
     pub charged: BTreeMap<(AccountKind, String), BTreeMap<u64, Used>>,
     pub terms: BTreeMap<(AccountKind, String), (u64, AccountTerms)>,
+    pub closures: BTreeMap<(ClosureKind, String), (u64, Closure)>,
+    /// On which nodes each job has failed that is to avoid those.
+    pub failed: BTreeMap<JobId, BTreeSet<String>>,
     /// What directories take, and after which execution they were measured.
     pub directories: BTreeMap<JobId, (u32, u64)>,
 }
@@ -33,7 +38,16 @@ impl Stored {
                 self.jobs.insert(task.id, *task);
             }
             Change::Updated { job, now } => {
-                self.jobs.get_mut(&job).expect("only stored jobs move").moving = *now;
+                let stored = self.jobs.get_mut(&job).expect("only stored jobs move");
+                let before = std::mem::replace(&mut stored.moving, *now);
+                let after = &stored.moving;
+                let over = before.state.attempt().is_some() && after.state.attempt().is_none();
+                let failed = matches!(after.state.kind(), StateKind::Failed | StateKind::Lost);
+                if stored.avoid_failed_nodes && over && stored.array.is_none() {
+                    let lost = after.node_failures > before.node_failures;
+                    let node = before.node.filter(|_| failed || lost);
+                    self.failed.entry(job).or_default().extend(node);
+                }
             }
             Change::Altered { job, submission } => {
                 assert!(self.jobs.contains_key(&job), "only stored jobs are altered");
@@ -64,6 +78,16 @@ impl Stored {
                 let before = match terms {
                     Some(terms) => self.terms.insert((kind, name), (version, *terms)),
                     None => self.terms.remove(&(kind, name)),
+                };
+                assert!(
+                    before.is_none_or(|(before, _)| version == 0 || before < version),
+                    "versions only rise"
+                );
+            }
+            Change::Closure { kind, name, version, terms } => {
+                let before = match terms {
+                    Some(terms) => self.closures.insert((kind, name), (version, *terms)),
+                    None => self.closures.remove(&(kind, name)),
                 };
                 assert!(
                     before.is_none_or(|(before, _)| version == 0 || before < version),
@@ -117,6 +141,33 @@ impl Stored {
         let here = |job: &&LiveJob| job.moving.node.as_deref() == Some(node);
         let sum = |sum: Resources, job: &LiveJob| sum.plus(&job.needs);
         self.jobs.values().filter(active).filter(here).fold(Resources::default(), sum)
+    }
+
+    /// A job may start on a node now: nothing closes that to it, and it has not failed there if that counts.
+    pub fn check_start(&self, id: JobId, node: &str, now: UtcMs) {
+        let job = self.job(id).expect("only stored jobs start");
+        let most = job.time_limit_ms.map_or(u64::MAX, |limit| limit + job.grace_ms);
+        for ((kind, name), (_, closure)) in &self.closures {
+            let lets_in = closure.users.contains(&job.owner) || closure.projects.contains(&job.project);
+            let over = closure.until.is_some_and(|until| until <= now);
+            let reached = closure.from.is_none_or(|from| now.0.saturating_add(most) > from.0 || from <= now);
+            let broken = closure.means(node) && !lets_in && !over && reached;
+            assert!(!broken, "job {id} starts on {node} at {now}, which {kind} {name} closes: {closure:?}");
+        }
+        let failed = self.failed.get(&id).is_some_and(|failed| failed.contains(node));
+        assert!(!failed, "job {id} starts on {node} again, where it failed");
+    }
+
+    /// What is closed, as the engine is to have it.
+    pub fn closures(&self) -> Vec<StoredClosure> {
+        let all = self.closures.iter();
+        all.map(|((kind, name), (version, terms))| StoredClosure {
+            kind: *kind,
+            name: name.clone(),
+            version: *version,
+            terms: terms.clone(),
+        })
+        .collect()
     }
 
     fn active(&self) -> impl Iterator<Item = &LiveJob> {
@@ -273,6 +324,7 @@ impl Stored {
             StoredDirectory { job, owner: of.owner.clone(), project: of.project.clone(), after, bytes }
         };
         restored.directories = self.directories.iter().map(directory).collect();
+        restored.closures = self.closures();
         restored.lost = lost.map(|job| (job.id, job.moving.attempt)).collect();
         restored
     }

@@ -21,7 +21,7 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub(super) struct VersionQuery {
     /// As it was read.
-    version: u64,
+    pub(super) version: u64,
 }
 
 /// How much of the history.

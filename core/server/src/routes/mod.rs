@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attach;
+mod closures;
 mod events;
 pub(crate) mod files;
 mod guests;
@@ -143,6 +144,8 @@ fn all() -> (Router<Arc<Front>>, utoipa::openapi::OpenApi) {
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::resources))
         .routes(routes!(nodes::daemons))
+        .routes(routes!(closures::list))
+        .routes(routes!(closures::set, closures::remove))
         .routes(routes!(usage::list))
         .routes(routes!(accounts::days))
         .routes(routes!(accounts::list))

@@ -55,6 +55,13 @@ fn sample(operation: &str) -> (&'static str, &'static str, Value) {
             json!({"version": 0, "settings": {"members": ["ann"], "limits": {"jobs": "7"}}}),
         ),
         "drop_account" => ("/v1/accounts/project/rna?version=3", "204", Value::Null),
+        "closures" => ("/v1/closures", "200", Value::Null),
+        "set_closure" => (
+            "/v1/closures/reservation/course",
+            "200",
+            json!({"version": 0, "nodes": ["local/*"], "until": "2h", "users": ["ann"]}),
+        ),
+        "drop_closure" => ("/v1/closures/drain/local%2Fhere?version=3", "204", Value::Null),
         "acts" => ("/v1/acts?limit=5", "200", Value::Null),
         "notices" => ("/v1/notices", "200", Value::Null),
         "set_notices" => ("/v1/notices", "200", json!({"on": ["end"], "mail": "none"})),

@@ -135,6 +135,22 @@ fn files() -> BTreeMap<&'static str, &'static [u8]> {
     BTreeMap::from([("page.html", b"<script>".as_slice()), ("sub/a b?.txt", b"deep"), ("empty", b"")])
 }
 
+fn closure(kind: &str, name: &str) -> ClosureRow {
+    ClosureRow {
+        kind: kind.into(),
+        name: name.into(),
+        version: 3,
+        nodes: vec![name.into()],
+        from: Some(AT.into()),
+        until: Some(AT.into()),
+        users: vec!["ann".into()],
+        projects: vec!["rna".into()],
+        reason: "new disks".into(),
+        by: "root".into(),
+        on: true,
+    }
+}
+
 fn no_file(path: &str) -> ErrorBody {
     ErrorBody::new(ErrorCode::NotFound, format!("there is no file {path:?}"))
 }
@@ -417,6 +433,7 @@ impl Backend for Memory {
             gpus_total: 0,
             gpus_used: 0,
             resources: Vec::new(),
+            closures: vec![closure("drain", "local/here")],
             jobs: 0,
             note: None,
         }])
@@ -472,6 +489,29 @@ impl Backend for Memory {
     async fn drop_account(&self, _: &Caller, _: String, _: String, version: u64) -> Result<(), ErrorBody> {
         match version {
             3 => Ok(()),
+            _ => Err(ErrorBody::new(ErrorCode::Conflict, "it is at version 3")),
+        }
+    }
+
+    async fn closures(&self, _: &Caller) -> Result<Vec<ClosureRow>, ErrorBody> {
+        Ok(vec![closure("drain", "local/here")])
+    }
+
+    async fn set_closure(
+        &self,
+        _: &Caller,
+        kind: String,
+        name: String,
+        wanted: SetClosure,
+    ) -> Result<ClosureRow, ErrorBody> {
+        let SetClosure { version, nodes, from, until, users, projects, reason } = wanted;
+        let row = closure(&kind, &name);
+        Ok(ClosureRow { version: version + 1, nodes, from, until, users, projects, reason, ..row })
+    }
+
+    async fn drop_closure(&self, _: &Caller, _: String, name: String, version: u64) -> Result<(), ErrorBody> {
+        match (name.as_str(), version) {
+            ("local/here", 3) => Ok(()),
             _ => Err(ErrorBody::new(ErrorCode::Conflict, "it is at version 3")),
         }
     }

@@ -10,7 +10,7 @@ pub(super) use crate::columns::{Detail, key, signed, task_id};
 use crate::columns::{plain_state, position};
 
 /// The moving columns, in the order in which [`moving`] reads them.
-pub(super) const MOVING: [&str; 16] = [
+pub(super) const MOVING: [&str; 17] = [
     "state",
     "detail",
     "attempt",
@@ -26,11 +26,12 @@ pub(super) const MOVING: [&str; 16] = [
     "memory_peak",
     "note",
     "granted",
+    "failed_on",
     "ended",
 ];
 
 /// The columns that tasks have of their array, in the order in which [`job`] reads them.
-pub(super) const SHARED: [&str; 16] = [
+pub(super) const SHARED: [&str; 17] = [
     "owner",
     "project",
     "name",
@@ -47,6 +48,7 @@ pub(super) const SHARED: [&str; 16] = [
     "wants_network",
     "named",
     "class",
+    "avoid_failed",
 ];
 
 /// Which jobs a query is about, and with them where the columns of arrays come from.
@@ -203,6 +205,7 @@ fn moving(columns: &mut Columns<'_>) -> Result<Moving, Fault> {
         memory_peak_bytes: columns.maybe_unsigned()?,
         note: columns.maybe_text()?,
         granted: columns.json()?,
+        failed_on: columns.json()?,
         ended: columns.maybe_instant()?,
     })
 }
@@ -230,6 +233,7 @@ pub(super) fn job(row: &Row) -> Result<LiveJob, Fault> {
         wants_network: columns.get()?,
         named: columns.json()?,
         class: columns.maybe_text()?,
+        avoid_failed_nodes: columns.get::<Option<bool>>()?.unwrap_or_default(),
         begin: columns.maybe_instant()?,
         dependencies: Vec::new(),
         moving,

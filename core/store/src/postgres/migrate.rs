@@ -18,6 +18,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("migrations/0008_people.sql"),
     include_str!("migrations/0009_classes.sql"),
     include_str!("migrations/0010_guests.sql"),
+    include_str!("migrations/0011_closures.sql"),
 ];
 
 /// Whoever makes or changes the schema holds this lock: "berth" in ASCII.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_engine::{ArrayEnds, LiveJob, Restored, StoredAccount};
+use berth_engine::{ArrayEnds, LiveJob, Restored, StoredAccount, StoredClosure};
 use berth_model::{AccountKind, AccountTerms, Attempt, JobId, Used};
 use deadpool_postgres::GenericClient;
 use futures::TryStreamExt;
@@ -15,7 +15,7 @@ use super::{
     fault::Fault,
     read::{row, rows},
 };
-use crate::columns::position;
+use crate::columns::{closure_kind, position};
 
 pub(super) async fn restore(client: &impl GenericClient) -> Result<Restored, Fault> {
     let mut restored =
@@ -23,6 +23,7 @@ pub(super) async fn restore(client: &impl GenericClient) -> Result<Restored, Fau
     arrays(client, &mut restored).await?;
     restored.lost = lost(client).await?;
     restored.accounts = accounts(client).await?;
+    restored.closures = closures(client).await?;
     restored.directories = directories::restore(client).await?;
     Ok(restored)
 }
@@ -129,6 +130,19 @@ async fn lost(client: &impl GenericClient) -> Result<Vec<(JobId, Attempt)>, Faul
         Ok((JobId(columns.unsigned()?), columns.attempt()?))
     };
     found.iter().map(one).collect()
+}
+
+async fn closures(client: &impl GenericClient) -> Result<Vec<StoredClosure>, Fault> {
+    let sql = "SELECT kind, name, version, terms FROM closures ORDER BY kind, name";
+    let mut closures = Vec::new();
+    for row in rows(client, sql, &[]).await? {
+        let mut columns = Columns::of(&row);
+        let kind = closure_kind(columns.get::<&str>()?).map_err(Fault::Unreadable)?;
+        let (name, version) = (columns.text()?, columns.unsigned()?);
+        let terms = serde_json::from_str(columns.get::<&str>()?)?;
+        closures.push(StoredClosure { kind, name, version, terms });
+    }
+    Ok(closures)
 }
 
 type Accounts = BTreeMap<(AccountKind, String), StoredAccount>;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use berth_engine::{Change, LiveJob, Moving};
-use berth_model::{AccountKind, AccountTerms, JobEventRecord, JobId, Submission, Used};
+use berth_model::{AccountKind, AccountTerms, Closure, ClosureKind, JobEventRecord, JobId, Submission, Used};
 use rustc_hash::FxHashMap;
 use tokio_postgres::types::ToSql;
 
@@ -38,6 +38,7 @@ pub(super) struct Moved<'a> {
     memory_peak: Vec<Option<i64>>,
     note: Vec<Option<Text<'a>>>,
     granted: Vec<Option<String>>,
+    failed_on: Vec<Option<String>>,
     ended: Vec<Option<i64>>,
 }
 
@@ -60,6 +61,7 @@ impl<'a> Moved<'a> {
         self.memory_peak.push(now.memory_peak_bytes.map(signed));
         self.note.push(now.note.as_deref().map(kept));
         self.granted.push(json_unless(&now.granted, now.granted.is_empty())?);
+        self.failed_on.push(json_unless(&now.failed_on, now.failed_on.is_empty())?);
         self.ended.push(kind.is_end().then(|| signed(now.ended.unwrap_or_default().0)));
         Ok(())
     }
@@ -82,6 +84,7 @@ impl<'a> Moved<'a> {
             &self.memory_peak,
             &self.note,
             &self.granted,
+            &self.failed_on,
             &self.ended,
         ]
     }
@@ -109,6 +112,7 @@ pub(super) struct Added<'a> {
     wants_network: Vec<bool>,
     named: Vec<Option<String>>,
     class: Vec<Option<Text<'a>>>,
+    avoid_failed: Vec<Option<bool>>,
 }
 
 impl<'a> Added<'a> {
@@ -132,12 +136,13 @@ impl<'a> Added<'a> {
         self.wants_network.push(job.wants_network);
         self.named.push(json_unless(&job.named, job.named.is_empty())?);
         self.class.push(job.class.as_deref().map(kept));
+        self.avoid_failed.push(job.avoid_failed_nodes.then_some(true));
         Ok(())
     }
 
     pub(super) fn given(&self) -> Given<'_> {
         let mut given = self.moved.given();
-        let own: [&(dyn ToSql + Sync); 18] = [
+        let own: [&(dyn ToSql + Sync); 19] = [
             &self.owner,
             &self.project,
             &self.name,
@@ -156,6 +161,7 @@ impl<'a> Added<'a> {
             &self.wants_network,
             &self.named,
             &self.class,
+            &self.avoid_failed,
         ];
         given.extend(own);
         given
@@ -326,6 +332,40 @@ impl<'a> Accounts<'a> {
     }
 }
 
+/// What was closed; what has no terms is open again.
+#[derive(Default)]
+pub(super) struct Closures<'a> {
+    pub(super) kind: Vec<&'static str>,
+    name: Vec<Text<'a>>,
+    version: Vec<i64>,
+    terms: Vec<String>,
+}
+
+impl<'a> Closures<'a> {
+    fn push(
+        &mut self,
+        (kind, name): (ClosureKind, &'a str),
+        version: u64,
+        terms: Option<&Closure>,
+    ) -> Result<(), Fault> {
+        self.kind.push(kind.as_str());
+        self.name.push(kept(name));
+        if let Some(terms) = terms {
+            self.version.push(signed(version));
+            self.terms.push(serde_json::to_string(terms)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn set(&self) -> Given<'_> {
+        vec![&self.kind, &self.name, &self.version, &self.terms]
+    }
+
+    pub(super) fn dropped(&self) -> Given<'_> {
+        vec![&self.kind, &self.name]
+    }
+}
+
 /// What directories take.
 #[derive(Default)]
 pub(super) struct Directories {
@@ -375,6 +415,8 @@ pub(super) struct Rows<'a> {
     pub(super) charges: Charges<'a>,
     pub(super) accounts: Accounts<'a>,
     pub(super) accounts_dropped: Accounts<'a>,
+    pub(super) closures: Closures<'a>,
+    pub(super) closures_dropped: Closures<'a>,
     pub(super) tokens_used: Instants,
     pub(super) archived: Instants,
     pub(super) directories_gone: Instants,
@@ -389,6 +431,7 @@ impl<'a> Rows<'a> {
         // The last of an account's charges within an hour has all that those before have.
         let mut charges = BTreeMap::new();
         let mut accounts = BTreeMap::new();
+        let mut closures = BTreeMap::new();
         let mut altered = BTreeMap::new();
         let mut directories = BTreeMap::new();
         for change in &batch.changes {
@@ -419,6 +462,9 @@ impl<'a> Rows<'a> {
                 Change::Account { kind, name, version, terms } => {
                     accounts.insert((*kind, name.as_str()), (*version, terms.as_deref()));
                 }
+                Change::Closure { kind, name, version, terms } => {
+                    closures.insert((*kind, name.as_str()), (*version, terms.as_deref()));
+                }
                 Change::Directory { job, after, bytes } => {
                     directories.insert(*job, (*after, *bytes));
                 }
@@ -445,6 +491,10 @@ impl<'a> Rows<'a> {
         for (whose, (version, terms)) in accounts {
             let to = if terms.is_some() { &mut rows.accounts } else { &mut rows.accounts_dropped };
             to.push(whose, version, terms)?;
+        }
+        for (closure, (version, terms)) in closures {
+            let to = if terms.is_some() { &mut rows.closures } else { &mut rows.closures_dropped };
+            to.push(closure, version, terms)?;
         }
         rows.take_extras(&batch.extras);
         Ok(rows)
@@ -497,6 +547,7 @@ fn last_words(changes: &[Change]) -> FxHashMap<JobId, &Moving> {
             | Change::Event(_)
             | Change::Charged { .. }
             | Change::Account { .. }
+            | Change::Closure { .. }
             | Change::Directory { .. }
             | Change::DirectoriesGone { .. }
             | Change::NextId(_) => None,

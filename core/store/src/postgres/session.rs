@@ -94,7 +94,7 @@ impl Session {
     pub(super) async fn batch(&self, fencing: i64, rows: &Rows<'_>) -> Result<Option<i64>, Fault> {
         let statements = &self.statements;
         let next_id: Option<Given<'_>> = rows.next_id.as_ref().map(|id| -> Given<'_> { vec![id] });
-        let all: [(&Statement, usize, Option<Given<'_>>); 15] = [
+        let all: [(&Statement, usize, Option<Given<'_>>); 17] = [
             (&statements.add_jobs, rows.added.moved.id.len(), Some(rows.added.given())),
             (&statements.add_specs, rows.specs.id.len(), Some(rows.specs.given())),
             (&statements.add_tasks, rows.tasks.id.len(), Some(rows.given_tasks())),
@@ -116,6 +116,12 @@ impl Session {
                 &statements.forget_directories,
                 rows.directories_gone.id.len(),
                 Some(rows.directories_gone.given()),
+            ),
+            (&statements.set_closures, rows.closures.kind.len(), Some(rows.closures.set())),
+            (
+                &statements.drop_closures,
+                rows.closures_dropped.kind.len(),
+                Some(rows.closures_dropped.dropped()),
             ),
             (&statements.set_directories, rows.directories.id.len(), Some(rows.directories.given())),
         ];

@@ -8,7 +8,7 @@ use super::fault::Fault;
 type Column = (&'static str, &'static str);
 
 /// What moves, after the job's number.
-pub(super) const MOVED: [Column; 17] = [
+pub(super) const MOVED: [Column; 18] = [
     ("id", "bigint"),
     ("state", "smallint"),
     ("detail", "text"),
@@ -25,11 +25,12 @@ pub(super) const MOVED: [Column; 17] = [
     ("memory_peak", "bigint"),
     ("note", "text"),
     ("granted", "text"),
+    ("failed_on", "text"),
     ("ended", "bigint"),
 ];
 
 /// What only a submission sets.
-pub(super) const OWN: [Column; 18] = [
+pub(super) const OWN: [Column; 19] = [
     ("owner", "text"),
     ("project", "text"),
     ("name", "text"),
@@ -48,6 +49,7 @@ pub(super) const OWN: [Column; 18] = [
     ("wants_network", "boolean"),
     ("named", "text"),
     ("class", "text"),
+    ("avoid_failed", "boolean"),
 ];
 
 /// What a change to a waiting job sets.
@@ -88,6 +90,8 @@ pub(super) struct Statements {
     pub(super) charge: Statement,
     pub(super) set_accounts: Statement,
     pub(super) drop_accounts: Statement,
+    pub(super) set_closures: Statement,
+    pub(super) drop_closures: Statement,
     pub(super) tokens_used: Statement,
     pub(super) archive: Statement,
     pub(super) forget_directories: Statement,
@@ -165,6 +169,19 @@ impl Statements {
                 .prepare(&format!(
                     "DELETE FROM accounts a USING {accounts} WHERE a.kind = n.kind AND a.name = n.name"
                 ))
+                .await?,
+            set_closures: client
+                .prepare(
+                    "INSERT INTO closures (kind, name, version, terms) SELECT * \
+                     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) \
+                     ON CONFLICT (kind, name) DO UPDATE SET version = excluded.version, terms = excluded.terms",
+                )
+                .await?,
+            drop_closures: client
+                .prepare(
+                    "DELETE FROM closures c USING unnest($1::text[], $2::text[]) AS n (kind, name) \
+                     WHERE c.kind = n.kind AND c.name = n.name",
+                )
                 .await?,
             tokens_used: client
                 .prepare(&format!(

@@ -14,12 +14,12 @@ pub(super) use crate::columns::{Detail, key, position, signed, task_id};
 
 /// The moving columns, in the order in which [`super::write`] binds them and [`moving`] reads them.
 pub(super) const MOVING: &str = "state, detail, attempt, returned, node, eligible, started, exit_code, \
-     priority, node_failures, array_next, cpu_micros, memory_peak, note, granted, ended";
+     priority, node_failures, array_next, cpu_micros, memory_peak, note, granted, failed_on, ended";
 
 /// The columns that never change, in the order in which [`shared`] reads them.
 pub(super) const SHARED: &str = "owner, project, name, executor, constraints, cpu_millis, memory_bytes, gpus, \
-     time_limit_ms, grace_ms, submitted, array_range, node_retries, wants_network, begin_at, named, class, \
-     dependencies";
+     time_limit_ms, grace_ms, submitted, array_range, node_retries, wants_network, avoid_failed, begin_at, \
+     named, class, dependencies";
 
 impl Detail {
     pub(super) fn as_sql(&self) -> ToSqlOutput<'_> {
@@ -129,6 +129,7 @@ pub(super) fn moving(columns: &mut Columns<'_>) -> Result<Moving, Fault> {
         memory_peak_bytes: columns.maybe_unsigned()?,
         note: columns.get()?,
         granted: columns.json()?,
+        failed_on: columns.json()?,
         ended: columns.maybe_instant()?,
     })
 }
@@ -150,6 +151,7 @@ pub(super) fn shared(id: JobId, moving: Moving, columns: &mut Columns<'_>) -> Re
         array: columns.parsed()?,
         retry_on_node_failure: columns.get()?,
         wants_network: columns.get()?,
+        avoid_failed_nodes: columns.get::<Option<bool>>()?.unwrap_or_default(),
         begin: columns.maybe_instant()?,
         named: columns.json()?,
         class: columns.get()?,

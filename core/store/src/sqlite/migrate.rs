@@ -20,6 +20,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../migrations/0008_people.sql"),
     include_str!("../migrations/0009_classes.sql"),
     include_str!("../migrations/0010_guests.sql"),
+    include_str!("../migrations/0011_closures.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in a transaction of its own.

@@ -1,6 +1,6 @@
 //! What the engine begins with.
 
-use berth_engine::{ArrayEnds, LiveJob, Restored};
+use berth_engine::{ArrayEnds, LiveJob, Restored, StoredClosure};
 use berth_model::{ArrayRange, Attempt, JobId};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,6 +11,7 @@ use super::{
     fault::Fault,
     read::{Arrays, numbers},
 };
+use crate::columns::closure_kind;
 
 pub(super) fn restore(connection: &Connection) -> Result<Restored, Fault> {
     let mut restored =
@@ -25,6 +26,7 @@ pub(super) fn restore(connection: &Connection) -> Result<Restored, Fault> {
     }
     restored.lost = lost(connection)?;
     restored.accounts = accounts::restore(connection)?;
+    restored.closures = closures(connection)?;
     restored.directories = directories::restore(connection)?;
     Ok(restored)
 }
@@ -95,6 +97,21 @@ fn ended_ahead(connection: &Connection, array: &LiveJob, range: ArrayRange) -> R
     let first = task_id(array.id, array.moving.array_next);
     let last = task_id(array.id, range.tasks() - 1);
     numbers(connection, sql, &[first.0, last.0, u64::from(array.moving.attempt.number)])
+}
+
+fn closures(connection: &Connection) -> Result<Vec<StoredClosure>, Fault> {
+    let mut statement =
+        connection.prepare("SELECT kind, name, version, terms FROM closures ORDER BY kind, name")?;
+    let mut rows = statement.query([])?;
+    let mut closures = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::from(row, 0);
+        let kind = closure_kind(&columns.get::<String>()?).map_err(Fault::Unreadable)?;
+        let (name, version) = (columns.get()?, columns.unsigned()?);
+        let terms = serde_json::from_str(&columns.get::<String>()?)?;
+        closures.push(StoredClosure { kind, name, version, terms });
+    }
+    Ok(closures)
 }
 
 fn lost(connection: &Connection) -> Result<Vec<(JobId, Attempt)>, Fault> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use berth_engine::{Change, LiveJob, Moving};
-use berth_model::{AccountKind, AccountTerms, JobEventRecord, JobId, Submission, Used};
+use berth_model::{AccountKind, AccountTerms, Closure, ClosureKind, JobEventRecord, JobId, Submission, Used};
 use rusqlite::{
     Connection, Statement, ToSql, params,
     types::{ToSqlOutput, ValueRef},
@@ -19,10 +19,10 @@ use crate::{Batch, Committed, Extra, StoreError};
 /// The columns of `Moving` in `UPDATE`, numbered from ?2; ?1 is the job.
 const SET_MOVING: &str = "state = ?2, detail = ?3, attempt = ?4, returned = ?5, node = ?6, eligible = ?7, \
      started = ?8, exit_code = ?9, priority = ?10, node_failures = ?11, array_next = ?12, cpu_micros = ?13, \
-     memory_peak = ?14, note = ?15, granted = ?16";
+     memory_peak = ?14, note = ?15, granted = ?16, failed_on = ?17";
 
 /// The first parameter after those of `Moving`, its `ended` included.
-const AFTER_MOVING: usize = 18;
+const AFTER_MOVING: usize = 19;
 
 /// The writer's statements.
 pub(super) struct Statements<'c> {
@@ -42,6 +42,8 @@ pub(super) struct Statements<'c> {
     charge: Statement<'c>,
     set_account: Statement<'c>,
     drop_account: Statement<'c>,
+    set_closure: Statement<'c>,
+    drop_closure: Statement<'c>,
 }
 
 /// The writer: its statements, and what it counts.
@@ -66,13 +68,14 @@ impl<'c> Writer<'c> {
             add_job: prepare(&format!(
                 "INSERT INTO jobs (id, {moving}, owner, project, name, executor, constraints, cpu_millis, \
                  memory_bytes, gpus, time_limit_ms, grace_ms, submitted, begin_at, array_range, dependencies, \
-                 node_retries, wants_network, named, class) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-                 ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)"
+                 node_retries, wants_network, named, class, avoid_failed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+                 ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, \
+                 ?31, ?32, ?33, ?34, ?35, ?36, ?37)"
             ))?,
             // A task that is there already is one of an array that runs again.
             add_task: prepare(&format!(
                 "INSERT INTO jobs (id, {moving}, array_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-                 ?12, ?13, ?14, ?15, ?16, ?17, ?18) ON CONFLICT (id) DO UPDATE SET {SET_MOVING}, ended = ?17 \
+                 ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT (id) DO UPDATE SET {SET_MOVING}, ended = ?18 \
                  WHERE array_id = excluded.array_id"
             ))?,
             add_spec: prepare("INSERT INTO specs (id, submission) VALUES (?1, ?2)")?,
@@ -83,7 +86,7 @@ impl<'c> Writer<'c> {
             alter_spec: prepare("UPDATE specs SET submission = ?2 WHERE id = ?1")?,
             // Leaves the index on `ended` alone, which nearly every change of a job's state can.
             move_live: prepare(&format!("UPDATE jobs SET {SET_MOVING} WHERE id = ?1 AND ended IS NULL"))?,
-            move_any: prepare(&format!("UPDATE jobs SET {SET_MOVING}, ended = ?17 WHERE id = ?1"))?,
+            move_any: prepare(&format!("UPDATE jobs SET {SET_MOVING}, ended = ?18 WHERE id = ?1"))?,
             add_event: prepare("INSERT INTO events (seq, job, at, kind) VALUES (?1, ?2, ?3, ?4)")?,
             next_id: prepare(
                 "INSERT INTO meta (key, value) VALUES ('next_id', ?1) \
@@ -100,6 +103,10 @@ impl<'c> Writer<'c> {
                 "INSERT OR REPLACE INTO accounts (kind, name, version, terms) VALUES (?1, ?2, ?3, ?4)",
             )?,
             drop_account: prepare("DELETE FROM accounts WHERE kind = ?1 AND name = ?2")?,
+            set_closure: prepare(
+                "INSERT OR REPLACE INTO closures (kind, name, version, terms) VALUES (?1, ?2, ?3, ?4)",
+            )?,
+            drop_closure: prepare("DELETE FROM closures WHERE kind = ?1 AND name = ?2")?,
         };
         Ok(Self { connection, statements, next_event: last.cast_unsigned() + 1, text: Vec::new() })
     }
@@ -171,6 +178,9 @@ impl<'c> Writer<'c> {
                 Change::Account { kind, name, version, terms } => {
                     self.set_account(*kind, name, *version, terms.as_deref())?;
                 }
+                Change::Closure { kind, name, version, terms } => {
+                    self.set_closure(*kind, name, *version, terms.as_deref())?;
+                }
                 Change::Directory { job, after, bytes } => {
                     super::directories::set(self.connection, *job, *after, *bytes)?;
                 }
@@ -218,6 +228,25 @@ impl<'c> Writer<'c> {
         Ok(())
     }
 
+    fn set_closure(
+        &mut self,
+        kind: ClosureKind,
+        name: &str,
+        version: u64,
+        terms: Option<&Closure>,
+    ) -> Result<(), Fault> {
+        match terms {
+            Some(terms) => {
+                let terms = serde_json::to_string(terms)?;
+                self.statements.set_closure.execute(params![kind.as_str(), name, signed(version), terms])?;
+            }
+            None => {
+                self.statements.drop_closure.execute(params![kind.as_str(), name])?;
+            }
+        }
+        Ok(())
+    }
+
     fn add_job(&mut self, job: &LiveJob, now: &Moving) -> Result<(), Fault> {
         let statement = &mut self.statements.add_job;
         bind_moving(statement, job.id, now)?;
@@ -225,7 +254,8 @@ impl<'c> Writer<'c> {
         let dependencies = json_unless(&job.dependencies, job.dependencies.is_empty())?;
         let range = job.array.map(|range| range.to_string());
         let named = json_unless(&job.named, job.named.is_empty())?;
-        let columns: [&dyn ToSql; 18] = [
+        let avoids = job.avoid_failed_nodes.then_some(true);
+        let columns: [&dyn ToSql; 19] = [
             &job.owner,
             &job.project,
             &job.name,
@@ -244,6 +274,7 @@ impl<'c> Writer<'c> {
             &job.wants_network,
             &named,
             &job.class,
+            &avoids,
         ];
         for (index, column) in (AFTER_MOVING..).zip(columns) {
             statement.raw_bind_parameter(index, column)?;
@@ -358,6 +389,7 @@ fn last_words(changes: &[Change]) -> FxHashMap<JobId, &Moving> {
             | Change::Event(_)
             | Change::Charged { .. }
             | Change::Account { .. }
+            | Change::Closure { .. }
             | Change::Directory { .. }
             | Change::DirectoriesGone { .. }
             | Change::NextId(_) => None,
@@ -366,13 +398,14 @@ fn last_words(changes: &[Change]) -> FxHashMap<JobId, &Moving> {
     last
 }
 
-/// Binds the job to ?1 and the moving columns to ?2 up to ?17, or ?16 where the statement has no `ended`.
+/// Binds the job to ?1 and the moving columns to ?2 up to ?18, or ?17 where the statement has no `ended`.
 fn bind_moving(statement: &mut Statement<'_>, id: JobId, now: &Moving) -> Result<(), Fault> {
     let kind = now.state.kind();
     let detail = Detail::of(&now.state, now.attempt)?;
     let ended = kind.is_end().then(|| signed(now.ended.unwrap_or_default().0));
     let granted = json_unless(&now.granted, now.granted.is_empty())?;
-    let columns: [&dyn ToSql; 17] = [
+    let failed_on = json_unless(&now.failed_on, now.failed_on.is_empty())?;
+    let columns: [&dyn ToSql; 18] = [
         &key(id),
         &(kind as u8),
         &detail.as_sql(),
@@ -389,6 +422,7 @@ fn bind_moving(statement: &mut Statement<'_>, id: JobId, now: &Moving) -> Result
         &now.memory_peak_bytes.map(signed),
         &now.note,
         &granted,
+        &failed_on,
         &ended,
     ];
     let wanted = statement.parameter_count();

@@ -43,6 +43,8 @@ crate::claims!(#[ignore = "needs root, to start PostgreSQL"] Postgres:
     a_job_that_runs_again_is_live_again,
     only_what_has_ended_is_archived_and_each_once,
     use_that_no_quota_counts_any_more_goes_at_a_start,
+    what_is_closed_is_so_after_an_opening_and_what_was_opened_is_not,
+    where_jobs_failed_is_kept_and_tasks_avoid_it_as_their_array_says,
     tasks_of_an_earlier_run_do_not_count,
     tasks_are_found_before_their_turn,
     a_listing_can_be_stopped,

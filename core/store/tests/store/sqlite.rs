@@ -33,6 +33,8 @@ crate::claims!(Sqlite:
     what_has_ended_is_to_be_measured_until_it_was_and_again_after_each_run,
     the_directories_of_what_was_archived_are_gone_whatever_was_noted,
     use_that_no_quota_counts_any_more_goes_at_a_start,
+    what_is_closed_is_so_after_an_opening_and_what_was_opened_is_not,
+    where_jobs_failed_is_kept_and_tasks_avoid_it_as_their_array_says,
     tasks_of_an_earlier_run_do_not_count,
     tasks_are_found_before_their_turn,
     a_listing_can_be_stopped,

@@ -28,6 +28,7 @@ pub fn pending() -> Moving {
         memory_peak_bytes: None,
         note: None,
         granted: Vec::new(),
+        failed_on: Vec::new(),
     }
 }
 
@@ -71,6 +72,7 @@ pub fn job(id: u64) -> LiveJob {
         begin: None,
         dependencies: Vec::new(),
         retry_on_node_failure: 0,
+        avoid_failed_nodes: false,
         wants_network: false,
         moving: pending(),
     }
@@ -127,6 +129,7 @@ pub fn submission(job: &LiveJob) -> Submission {
         interactive: false,
         root: false,
         retry_on_node_failure: job.retry_on_node_failure,
+        avoid_failed_nodes: job.avoid_failed_nodes,
         notices: None,
         extensions: BTreeMap::new(),
     };

@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-use berth_engine::{Change, Moving};
+use berth_engine::{Change, LiveJob, Moving, StoredClosure};
 use berth_model::{
-    AccountKind, Attempt, End, JobId, JobState, MailTo, NoticeChoice, Occasion, StateKind, StopCause, Used,
-    UtcMs,
+    AccountKind, Attempt, Closure, ClosureKind, End, FailedNode, JobId, JobState, MailTo, NoticeChoice,
+    Occasion, StateKind, StopCause, Used, UtcMs,
 };
 use berth_store::{
     Batch, Extra, GuestDecision, GuestStanding, ListQuery, NewToken, NoticeCount, NoticeFate, OwedNotice,
@@ -153,6 +153,59 @@ pub async fn use_that_no_quota_counts_any_more_goes_at_a_start<K: Kit>() {
     drop(store);
     let hours = kit.open().await.restore().await.unwrap().accounts.remove(0).hours;
     assert_eq!(hours, [(400_000 + 366 * 24, used), (400_001 + 366 * 24, used)]);
+}
+
+pub async fn what_is_closed_is_so_after_an_opening_and_what_was_opened_is_not<K: Kit>() {
+    let kit = K::fresh();
+    let closure = |reason: &str| Closure {
+        nodes: vec!["local/n1".parse().unwrap()],
+        from: None,
+        until: Some(UtcMs(9_000)),
+        users: ["ann".to_owned()].into(),
+        projects: ["rna".to_owned()].into(),
+        reason: reason.into(),
+        by: "root".into(),
+    };
+    let change = |kind, name: &str, version, terms: Option<Closure>| Change::Closure {
+        kind,
+        name: name.into(),
+        version,
+        terms: terms.map(Box::new),
+    };
+    let (drain, reservation) = (ClosureKind::Drain, ClosureKind::Reservation);
+    let store = kit.open().await;
+    commit(&store, [change(drain, "local/n1", 3, Some(closure("first")))]).await;
+    // The last of a batch counts.
+    let again = change(drain, "local/n1", 4, Some(closure("second")));
+    commit(&store, [again, change(reservation, "local/n1", 5, Some(closure("another kind")))]).await;
+    drop(store);
+    let store = kit.open().await;
+    let found = |closures: Vec<StoredClosure>| -> Vec<(ClosureKind, u64, Closure)> {
+        closures.into_iter().map(|one| (one.kind, one.version, one.terms)).collect()
+    };
+    assert_eq!(
+        found(store.restore().await.unwrap().closures),
+        [(drain, 4, closure("second")), (reservation, 5, closure("another kind"))]
+    );
+    commit(&store, [change(drain, "local/n1", 0, None)]).await;
+    drop(store);
+    let left = found(kit.open().await.restore().await.unwrap().closures);
+    assert_eq!(left, [(reservation, 5, closure("another kind"))]);
+}
+
+pub async fn where_jobs_failed_is_kept_and_tasks_avoid_it_as_their_array_says<K: Kit>() {
+    let kit = K::fresh();
+    let store = kit.open().await;
+    let array = LiveJob { avoid_failed_nodes: true, ..build::array(1, "1-2") };
+    let failed_on = vec![FailedNode { node: "local/n1".into(), attempt: 1 }];
+    let gone = Moving { failed_on: failed_on.clone(), ..build::pending() };
+    let task = build::task(&array, 0);
+    commit(&store, [added(&array), task_added(&task), updated(task.id, gone)]).await;
+    drop(store);
+    let live = kit.open().await.restore().await.unwrap().live;
+    assert!(live.iter().all(|job| job.avoid_failed_nodes));
+    assert_eq!(live[0].moving.failed_on, []);
+    assert_eq!(live[1].moving.failed_on, failed_on);
 }
 
 pub async fn tasks_of_an_earlier_run_do_not_count<K: Kit>() {

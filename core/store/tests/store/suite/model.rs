@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::{ArrayEnds, Change, LiveJob, Restored, StoredAccount, StoredDirectory};
+use berth_engine::{ArrayEnds, Change, LiveJob, Restored, StoredAccount, StoredClosure, StoredDirectory};
 use berth_model::{
-    AccountKind, AccountTerms, Hold, JobEventRecord, JobId, JobState, StateKind, Submission, Used, UtcMs,
+    AccountKind, AccountTerms, Closure, ClosureKind, Hold, JobEventRecord, JobId, JobState, StateKind,
+    Submission, Used, UtcMs,
 };
 use berth_store::{JobRow, ListQuery, StoredEvent, UsageBy, UsageRow};
 
@@ -16,6 +17,7 @@ pub struct Model {
     pub next_id: Option<JobId>,
     pub charged: BTreeMap<(AccountKind, String), BTreeMap<u64, Used>>,
     pub terms: BTreeMap<(AccountKind, String), (u64, AccountTerms)>,
+    pub closures: BTreeMap<(&'static str, String), (ClosureKind, u64, Closure)>,
     pub directories: BTreeMap<JobId, (u32, u64)>,
 }
 
@@ -61,6 +63,13 @@ impl Model {
             }
             Change::DirectoriesGone { first, last } => {
                 self.directories.retain(|job, _| !(first..=last).contains(&job));
+            }
+            Change::Closure { kind, name, version, terms } => {
+                let key = (kind.as_str(), name.clone());
+                match terms {
+                    Some(terms) => self.closures.insert(key, (*kind, *version, (**terms).clone())),
+                    None => self.closures.remove(&key),
+                };
             }
             Change::Account { kind, name, version, terms } => {
                 let whose = (*kind, name.clone());
@@ -113,6 +122,11 @@ impl Model {
         let live = |job: &&LiveJob| !job.moving.state.kind().is_end();
         let mut restored = Restored { next_id: self.next_id.unwrap_or(JobId(1)), ..Restored::default() };
         restored.accounts = self.accounts();
+        let closure =
+            |((_, name), (kind, version, terms)): (&(&str, String), &(ClosureKind, u64, Closure))| {
+                StoredClosure { kind: *kind, name: name.clone(), version: *version, terms: terms.clone() }
+            };
+        restored.closures = self.closures.iter().map(closure).collect();
         let directory = |(&job, &(after, bytes)): (&JobId, &(u32, u64))| {
             let of = &self.jobs[&job];
             StoredDirectory { job, owner: of.owner.clone(), project: of.project.clone(), after, bytes }

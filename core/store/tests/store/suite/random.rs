@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use berth_engine::{Change, LiveJob, Moving};
 use berth_model::{
-    AccountKind, AccountTerms, ArrayRange, Attempt, Dependency, DependencyKind, End, EventKind, Exit,
-    FailCause, Hold, Holds, JobEventRecord, JobId, JobState, Limits, NamedGrant, ProjectVolume, Resources,
-    StateKind, StopCause, Used, UtcMs,
+    AccountKind, AccountTerms, ArrayRange, Attempt, Closure, ClosureKind, Dependency, DependencyKind, End,
+    EventKind, Exit, FailCause, FailedNode, Hold, Holds, JobEventRecord, JobId, JobState, Limits, NamedGrant,
+    ProjectVolume, Resources, StateKind, StopCause, Used, UtcMs,
 };
 use berth_store::{Batch, ListQuery, Store, TaskQuery, UsageBy};
 use proptest::{collection, option, prelude::*, sample};
@@ -27,6 +27,7 @@ enum Deed {
     Measure(sample::Index, u32, u64),
     Remove(sample::Index, u64),
     Charge { kind: AccountKind, name: String, hour: u64, used: Used },
+    SetClosure { kind: ClosureKind, name: String, version: u64, terms: Option<Box<Closure>> },
     SetAccount { kind: AccountKind, name: String, version: u64, terms: Option<Box<AccountTerms>> },
 }
 
@@ -69,6 +70,28 @@ fn account() -> impl Strategy<Value = Deed> {
     );
     (sample::select(&AccountKind::ALL[..]), "[ab]?", any::<u64>(), option::weighted(0.8, terms))
         .prop_map(|(kind, name, version, terms)| Deed::SetAccount { kind, name, version, terms })
+}
+
+/// Likewise, so that some are set anew and taken away.
+fn closure() -> impl Strategy<Value = Deed> {
+    let times = (option::of(0u64..9_000), option::of(0u64..9_000));
+    let who = (collection::btree_set(words(), 0..3), collection::btree_set(words(), 0..3));
+    let nodes = collection::vec(sample::select(vec!["*", "local/n1", "sw?rm/*"]), 1..3);
+    let terms = (nodes, times, who, words(), words()).prop_map(
+        |(nodes, (from, until), (users, projects), reason, by)| {
+            Box::new(Closure {
+                nodes: nodes.into_iter().map(|node| node.parse().unwrap()).collect(),
+                from: from.map(UtcMs),
+                until: until.map(UtcMs),
+                users,
+                projects,
+                reason,
+                by,
+            })
+        },
+    );
+    (sample::select(&ClosureKind::ALL[..]), "[ab]?", any::<u64>(), option::weighted(0.8, terms))
+        .prop_map(|(kind, name, version, terms)| Deed::SetClosure { kind, name, version, terms })
 }
 
 fn words() -> impl Strategy<Value = String> {
@@ -172,6 +195,10 @@ fn moving() -> impl Strategy<Value = Moving> {
                         ..NamedGrant::default()
                     })
                     .collect(),
+                failed_on: note
+                    .iter()
+                    .map(|node| FailedNode { node: node.clone(), attempt: node_failures })
+                    .collect(),
                 note,
                 state,
             }
@@ -223,6 +250,7 @@ fn job() -> impl Strategy<Value = (Box<LiveJob>, Vec<String>)> {
                         .collect(),
                     retry_on_node_failure: retries,
                     wants_network: network,
+                    avoid_failed_nodes: retries > 1,
                     moving,
                     ..build::job(0)
                 };
@@ -247,6 +275,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => charge(),
         1 => (index(), 1u64..9, any::<bool>()).prop_map(|(job, cpus, sky)| Deed::Alter(job, cpus, sky)),
         1 => account(),
+        1 => closure(),
         2 => (index(), 1u32..3, any::<u32>()).prop_map(|(job, after, bytes)| Deed::Measure(job, after, bytes.into())),
         1 => (index(), 0u64..4).prop_map(|(job, tasks)| Deed::Remove(job, tasks)),
     ]
@@ -334,6 +363,9 @@ fn become_change(deed: Deed, model: &mut Model) -> Vec<Change> {
         Deed::Charge { kind, name, hour, used } => vec![Change::Charged { kind, name, hour, used }],
         Deed::SetAccount { kind, name, version, terms } => {
             vec![Change::Account { kind, name, version, terms }]
+        }
+        Deed::SetClosure { kind, name, version, terms } => {
+            vec![Change::Closure { kind, name, version, terms }]
         }
         Deed::Record(index, kind) => any_job(index, model)
             .map(|job| Change::Event(JobEventRecord { job, at: UtcMs(7), kind }))
