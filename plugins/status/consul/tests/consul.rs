@@ -154,7 +154,7 @@ async fn a_process_is_listed_with_all_that_it_says_until_it_leaves() {
         (process("a.1", Role::Leader), Process { cluster: "other".into(), ..process("b", Role::Leader) });
     board.tell(&leader).await.unwrap();
     board.tell(&other).await.unwrap();
-    assert_eq!(board.processes("site").await.unwrap(), [leader.clone()]);
+    assert_eq!(board.processes("site").await.unwrap(), std::slice::from_ref(&leader));
     board.leave(&leader).await.unwrap();
     board.leave(&leader).await.unwrap();
     assert_eq!(board.processes("site").await.unwrap(), []);

@@ -127,7 +127,7 @@ async fn over_tls_and_with_a_login_only_who_knows_both_gets_in() {
     let leader = process("a", Role::Leader);
     let board = with(&server.ca, Some(&password));
     board.tell(&leader).await.unwrap();
-    assert_eq!(board.processes("site").await.unwrap(), [leader.clone()]);
+    assert_eq!(board.processes("site").await.unwrap(), std::slice::from_ref(&leader));
     let nobody = with(&server.ca, None).tell(&leader).await.unwrap_err();
     assert!(matches!(nobody, BoardError::Refused { .. }), "{nobody}");
     let wrong = with(&server.ca, Some("wrong-password"));

@@ -217,6 +217,7 @@ mod tests {
             interactive: true,
             root: true,
             retry_on_node_failure: Some(1),
+            avoid_failed_nodes: true,
             notify: list(),
             mail: text(),
             options: table("1".to_owned()),
