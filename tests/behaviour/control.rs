@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use berth_api::{ControlRequest, Controls, Submit};
+use berth_api::{Alteration, ControlRequest, Controls, Submit};
 
 use crate::harness::{ANN, Berth, People, Process, eventually, is_root, sh};
 
@@ -371,4 +371,32 @@ async fn an_array_is_archived_as_a_whole() {
     assert!(gone.err.contains("was archived on"), "{gone:?}");
     let again = berth.cli(["rerun", &format!("{array}.2")]).await;
     assert!(again.err.contains("was archived on"), "{again:?}");
+}
+
+#[tokio::test]
+async fn those_who_change_a_job_at_once_undo_nothing_of_each_other() {
+    let berth = Berth::start().await;
+    let job = berth.submit_job(Submit { hold: true, ..sh("true") }).await;
+    let change = async |alter: Alteration| {
+        let request = ControlRequest {
+            alter: Some(alter),
+            ..ControlRequest::of(Controls::Alter, vec![job.to_string()])
+        };
+        berth.client().control(&request).await.unwrap()
+    };
+    for round in 1..20 {
+        let (minutes, cpus) = (format!("{round}m"), format!("{round}00m"));
+        let done = futures::join!(
+            change(Alteration { priority: Some(round), ..Alteration::default() }),
+            change(Alteration { time: Some(minutes), ..Alteration::default() }),
+            change(Alteration { cpus: Some(cpus), ..Alteration::default() }),
+        );
+        for results in [&done.0, &done.1, &done.2] {
+            assert!(results.iter().all(|result| result.done), "{results:?}");
+        }
+        let row = berth.job(job).await.row;
+        let is = (row.priority, row.time_limit_ms, row.cpu_millis);
+        let round = u64::try_from(round).unwrap();
+        assert_eq!(is, (i32::try_from(round).unwrap(), Some(round * 60_000), round * 100));
+    }
 }

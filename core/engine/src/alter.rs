@@ -12,6 +12,7 @@ use crate::{
 };
 
 /// What of a job can be changed.
+#[derive(Debug, PartialEq, Eq)]
 struct Old {
     priority: i32,
     project: String,
@@ -21,6 +22,16 @@ struct Old {
 }
 
 impl Old {
+    fn of(spec: &JobSpec) -> Self {
+        Self {
+            priority: spec.priority,
+            project: spec.project.clone(),
+            class: spec.class.clone(),
+            needs: spec.resources,
+            time_limit_ms: spec.time_limit.map(millis),
+        }
+    }
+
     fn same_but_priority(&self, spec: &JobSpec) -> bool {
         self.same_but_what_runs_takes_up(spec) && self.time_limit_ms == spec.time_limit.map(millis)
     }
@@ -49,10 +60,12 @@ impl Old {
 }
 
 impl Engine {
-    /// Puts what was submitted anew in place of what was, as far as a waiting job can be changed.
+    /// Puts what was submitted anew in place of what was, as far as a waiting job can be changed. What was made of
+    /// something else than it is now would undo what somebody else has changed, and is refused.
     pub(crate) fn alter(
         &mut self,
         id: JobId,
+        before: &JobSpec,
         submission: &Arc<Submission>,
         by: &str,
         notes: Vec<String>,
@@ -66,6 +79,9 @@ impl Engine {
             needs: job.needs,
             time_limit_ms: job.time_limit_ms,
         };
+        if old != Old::of(before) {
+            return Err(Refusal::Outdated(id));
+        }
         let words = old.changes_to(spec);
         if words.is_empty() {
             return Ok(Answer::NoNews("it is so already"));

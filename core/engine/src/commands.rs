@@ -27,7 +27,9 @@ impl Engine {
             Command::Rerun { job, stored, altered, by, notes } => {
                 self.rerun(job, stored, altered.as_ref(), by, notes)
             }
-            Command::Alter { job, submission, by, notes } => self.alter(job, &submission, &by, notes),
+            Command::Alter { job, before, submission, by, notes } => {
+                self.alter(job, &before.spec, &submission, &by, notes)
+            }
             Command::Message { job, text } => self.message(job, text),
             Command::Note { job, text } => self.note(job, text),
             Command::Signal { job, signal } => self.signal(token, job, signal),

@@ -162,6 +162,8 @@ pub enum Command {
     Alter {
         /// Which.
         job: JobId,
+        /// What it asked for when the change was made of that.
+        before: Arc<Submission>,
         /// In place of what was asked before. Only the priority, the project, the resources and the time limit may
         /// differ; of what runs, the priority and the time limit.
         submission: Arc<Submission>,
@@ -279,6 +281,9 @@ pub enum Refusal {
         /// Why that does not do.
         why: &'static str,
     },
+    /// Somebody else has changed it since it was looked at.
+    #[error("job {0} was changed by somebody else meanwhile; look at it and try again")]
+    Outdated(JobId),
     /// It depends on a job that does not exist.
     #[error("dependency on job {0}, which does not exist")]
     UnknownDependency(JobId),

@@ -10,6 +10,8 @@ use berth_engine::{Answer, QuotaSettings, Refusal};
 use berth_model::{AccountKind, AccountTerms, EventKind, JobId, JobSpec, Limits, StateKind};
 use site::{Site, array, cpus, job};
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 fn notes(site: &Site, job: JobId) -> Vec<String> {
     let of = |(about, kind): &(JobId, EventKind)| match kind {
         EventKind::Note { text } if *about == job => Some(text.clone()),
@@ -293,4 +295,17 @@ fn a_job_that_has_not_ended_is_not_changed_by_asking_for_another_run() {
     site.settle_all();
     assert!(site.rerun_with(runs, |spec| spec.priority = 5).is_err());
     assert_eq!(site.state(runs), StateKind::Running);
+}
+
+#[test]
+fn of_two_changes_that_were_made_of_the_same_job_the_second_undoes_nothing() {
+    let mut site = Site::with_nodes(&[1]);
+    let job = site.submit(JobSpec { hold: true, ..job() });
+    let read = site.altered(job, |_| ());
+    site.alter_what_was(job, read.clone(), |spec| spec.priority = 7).unwrap();
+    let refused = site.alter_what_was(job, read, |spec| spec.time_limit = Some(MINUTE)).unwrap_err();
+    assert!(matches!(refused, Refusal::Outdated(of) if of == job), "{refused}");
+    site.alter(job, |spec| spec.time_limit = Some(MINUTE)).unwrap();
+    let stored = site.store.job(job).unwrap();
+    assert_eq!((stored.moving.priority, stored.time_limit_ms), (7, Some(60_000)));
 }

@@ -22,10 +22,10 @@ impl Service {
         action: Controls,
     ) -> Result<(Command, Vec<Changed>), ErrorBody> {
         let submission = self.daemon.store.submission(found.id).await.map_err(failures::store)?;
-        let submission = submission.ok_or_else(|| access::no_such_job(&found.id.to_string()))?;
+        let read = submission.ok_or_else(|| access::no_such_job(&found.id.to_string()))?;
         let config = self.daemon.config.now();
         check_changeable(alteration, &config.jobs.changeable, access::administers(who))?;
-        let (owner, before) = (&submission.owner, &submission.spec);
+        let (owner, before) = (&read.owner, &read.spec);
         let occasion = if action == Controls::Rerun { Occasion::Rerun } else { Occasion::Change };
         let (spec, changes) =
             self.let_change(who, owner, before, alteration.clone(), occasion, &config).await?;
@@ -35,8 +35,8 @@ impl Service {
             .map_err(blamed)?;
         let group = self.daemon.memberships.group(&spec.project);
         submit::check_class(&spec, &owner.user, group.as_deref(), &config.classes).map_err(blamed)?;
-        let grant = self.granted(owner, &spec, &submission.executor).await.map_err(blamed)?;
-        let (owner, executor) = (submission.owner.clone(), submission.executor.clone());
+        let grant = self.granted(owner, &spec, &read.executor).await.map_err(blamed)?;
+        let (owner, executor) = (read.owner.clone(), read.executor.clone());
         let submission = Arc::new(Submission { spec, owner, grant, executor });
         let (job, by) = (found.id, who.identity.user.clone());
         let notes = changes.iter().map(|change| change.text.clone()).collect();
@@ -45,7 +45,7 @@ impl Service {
                 let stored = found.moving.state.kind().is_end().then(|| Box::new(found));
                 Command::Rerun { job, stored, altered: Some(submission), by, notes }
             }
-            _ => Command::Alter { job, submission, by, notes },
+            _ => Command::Alter { job, before: read, submission, by, notes },
         };
         Ok((command, changes))
     }

@@ -1,14 +1,17 @@
 //! Doing something with jobs.
 
-use berth_api::{ControlRequest, ControlResult, Controls, ErrorBody, ErrorCode};
+use berth_api::{Changed, ControlRequest, ControlResult, Controls, ErrorBody, ErrorCode};
 use berth_config::Archive;
-use berth_engine::{Actor, Answer, Command, DEFAULT_PROJECT, LiveJob};
+use berth_engine::{Actor, Answer, Command, DEFAULT_PROJECT, LiveJob, Refusal};
 use berth_model::{JobId, JobRef, StateKind, StopCause, UtcMs};
 use berth_server::{Caller, Scope};
 use berth_store::ListQuery;
 
 use super::{Service, access, failures, filters, jobs};
-use crate::daemon::now;
+use crate::daemon::{CommandError, now};
+
+/// How often a change is made anew of a job that others change at the same time.
+const MOST_TRIES: u32 = 8;
 
 /// The most jobs in one request.
 const MOST_JOBS: usize = 10_000;
@@ -154,18 +157,33 @@ impl Service {
             }
             _ => None,
         };
-        let (command, changes) = match &request.alter {
-            Some(alteration) => self.altering(who, found, alteration, request.action).await?,
-            None => (command(who, found, request)?, Vec::new()),
+        let Some(alteration) = &request.alter else {
+            return self.carried_out(command(who, found, request)?, &[]).await;
         };
-        let told = || {
+        // What somebody else changes meanwhile is read again, and not undone.
+        for _ in 1..MOST_TRIES {
+            let (command, changes) = self.altering(who, found.clone(), alteration, request.action).await?;
+            match self.daemon.inbox.command(command).await {
+                Err(CommandError::Refused(Refusal::Outdated(_))) => {}
+                answer => return told(answer, &changes),
+            }
+        }
+        let (command, changes) = self.altering(who, found, alteration, request.action).await?;
+        self.carried_out(command, &changes).await
+    }
+
+    async fn carried_out(&self, command: Command, changes: &[Changed]) -> Result<Option<String>, ErrorBody> {
+        told(self.daemon.inbox.command(command).await, changes)
+    }
+}
+
+/// What is said of a command that was carried out, or not.
+fn told(answer: Result<Answer, CommandError>, changes: &[Changed]) -> Result<Option<String>, ErrorBody> {
+    match answer.map_err(|error| filters::with_changes(changes, failures::command(error)))? {
+        Answer::NoNews(why) => Ok(Some(why.to_owned())),
+        _ => {
             let texts: Vec<&str> = changes.iter().map(|change| change.text.as_str()).collect();
-            (!texts.is_empty()).then(|| texts.join("; "))
-        };
-        let answer = self.daemon.inbox.command(command).await;
-        match answer.map_err(|error| filters::with_changes(&changes, failures::command(error)))? {
-            Answer::NoNews(why) => Ok(Some(why.to_owned())),
-            _ => Ok(told()),
+            Ok((!texts.is_empty()).then(|| texts.join("; ")))
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn command(error: CommandError) -> ErrorBody {
         CommandError::Executor(_) => ErrorCode::Unable,
         CommandError::Refused(refusal) => match refusal {
             Refusal::NotLive(_) => ErrorCode::Conflict,
-            Refusal::State { .. } => ErrorCode::Conflict,
+            Refusal::State { .. } | Refusal::Outdated(_) => ErrorCode::Conflict,
             Refusal::UnknownDependency(_) | Refusal::ImpossibleDependency { .. } => ErrorCode::Invalid,
             Refusal::TooLarge { .. }
             | Refusal::NoSuchNode { .. }

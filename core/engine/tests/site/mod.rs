@@ -434,14 +434,29 @@ impl Site {
 
     /// Changes a job that waits.
     pub fn alter(&mut self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Result<Answer, Refusal> {
-        let submission = self.altered(job, change);
-        self.command(Order::Alter { job, submission, by: "ada".into(), notes: vec![] })
+        let before = self.altered(job, |_| ());
+        self.alter_what_was(job, before, change)
     }
 
-    fn altered(&self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Arc<Submission> {
+    /// Changes what a job was when somebody looked at it.
+    pub fn alter_what_was(
+        &mut self,
+        job: JobId,
+        before: Arc<Submission>,
+        change: impl FnOnce(&mut JobSpec),
+    ) -> Result<Answer, Refusal> {
+        let mut submission = (*before).clone();
+        change(&mut submission.spec);
+        let submission = Arc::new(submission);
+        self.command(Order::Alter { job, before, submission, by: "ada".into(), notes: vec![] })
+    }
+
+    /// What a job asks for, with something changed.
+    pub fn altered(&self, job: JobId, change: impl FnOnce(&mut JobSpec)) -> Arc<Submission> {
         let live = self.store.job(job).expect("a job that is stored");
         let mut spec = JobSpec {
             project: live.project,
+            class: live.class,
             resources: live.needs,
             named: live.named,
             avoid_failed_nodes: live.avoid_failed_nodes,
