@@ -120,9 +120,9 @@ extern const uint32_t berth_executor_abi_version;
  *
  *   {"name":"spool","version":"1.0","promise":"exact","capabilities":{"logs":true},"notes":[]}
  *
- * `promise` is "exact" or "at-most-once". Capabilities are false where left out: suspend, signal, logs, logs_since,
- * stats, exec, connect, time_limit, exclusive_cpus, images, ports, networks, volumes, scratch, interactive,
- * all_or_nothing, queues; gpu_vendors and extensions are lists of text. What is not offered is never called.
+ * `promise` is "exact" or "at-most-once". Capabilities are false where left out: suspend, suspend_restarts, signal,
+ * logs, logs_since, outputs_merged, stats, exec, connect, time_limit, exclusive_cpus, images, ports, networks, volumes,
+ * scratch, interactive, all_or_nothing, queues; gpu_vendors and extensions are lists of text. What is not offered is never called.
  *
  * The answer is passed to all further calls; null where there is nothing to pass.
  */

@@ -22,12 +22,16 @@ pub enum LaunchPromise {
 pub struct Capabilities {
     /// Suspend and resume.
     pub suspend: bool,
+    /// Suspending ends an attempt's processes, and what they did is lost: resumed, it begins anew.
+    pub suspend_restarts: bool,
     /// Sending any signal.
     pub signal: bool,
     /// Reading output while the attempt runs.
     pub logs: bool,
     /// Reading output from a time on.
     pub logs_since: bool,
+    /// Both outputs come as one, that of standard output.
+    pub outputs_merged: bool,
     /// Telling what an attempt uses.
     pub stats: bool,
     /// Processes beside the attempt's own.

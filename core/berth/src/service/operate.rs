@@ -362,8 +362,10 @@ fn executor(executor: &Executor) -> PluginRow {
     let able = &description.capabilities;
     let capabilities = [
         (able.suspend, "suspend"),
+        (able.suspend_restarts, "suspend-restarts"),
         (able.signal, "signal"),
         (able.logs, "logs"),
+        (able.outputs_merged, "outputs-merged"),
         (able.stats, "stats"),
         (able.exec, "exec"),
         (able.time_limit, "time-limit"),

@@ -16,6 +16,10 @@ pub(super) async fn outputs_are_whole_and_separate(stage: &Stage<'_>) -> Checked
     let sample = Sample::Print { stdout: stdout.clone(), stderr: stderr.clone() };
     let launch = stage.start(&sample).await?;
     stage.end(&launch).await;
+    let (stdout, stderr) = match stage.description.capabilities.outputs_merged {
+        true => (stdout + &stderr, String::new()),
+        false => (stdout, stderr),
+    };
     let said = stage.log(&launch, ALL).await?;
     ensure!(said == stdout, "its standard output of {} bytes came as {} others", stdout.len(), said.len());
     let complained = stage.log(&launch, LogQuery { stream: Stream::Stderr, ..ALL }).await?;

@@ -8,6 +8,7 @@ mod as_user;
 mod follow;
 mod make;
 mod open;
+mod prepare;
 
 use std::{
     io,
@@ -24,6 +25,7 @@ pub use self::{
     follow::{FileStream, Phase, follow, read},
     make::{make_as_root, make_as_user},
     open::{open_directory, open_file},
+    prepare::prepare,
 };
 
 /// Why a user's file is not read.

@@ -12,11 +12,11 @@ use berth_docker_engine::{
     },
     label,
 };
-use berth_executor_api::{ExecutorError, Launch, LaunchSpec, Launched};
+use berth_executor_api::{ExecutorError, Launch, LaunchSpec, Launched, files::prepare};
 use std::sync::Arc;
 
 use crate::{
-    BACKEND, directory,
+    BACKEND,
     options::{self, Options},
     service::{self, Found, Named},
     swarm::Swarm,
@@ -83,7 +83,7 @@ async fn try_launch(swarm: &Arc<Swarm>, launch: &Launch) -> Result<(), Not> {
     let spec = spec.map_err(refused)?;
     let credentials = credentials(swarm, &launch.spec).await?;
     network(swarm, &launch.spec).await?;
-    directory::prepare(launch)
+    prepare(launch, service::SCRIPT)
         .await
         .map_err(|error| refused(format!("its files cannot be made: {error}")))?;
     let labels = spec.labels.clone().unwrap_or_default();

@@ -16,7 +16,6 @@
 mod book;
 mod config;
 mod control;
-mod directory;
 mod executor;
 mod launch;
 mod logs;

@@ -19,7 +19,6 @@ use berth_executor_api::{Command, Launch, LaunchSpec, Places};
 
 use crate::{
     SwarmConfig,
-    directory::SCRIPT,
     nodes::{self, Known},
     options::{Options, OptionsError},
 };
@@ -39,6 +38,9 @@ pub(crate) const NOWHERE: &str = "node.id==stopped-by-berth";
 
 /// The least CPU that an engine can limit to, in milli-cores.
 const LEAST_CPU_MILLIS: u64 = 10;
+
+/// The script's name in the job's directory.
+pub(crate) const SCRIPT: &str = "cmd.sh";
 
 /// Prefers bash without knowing what is in the image.
 const ANY_SHELL: &str = r#"command -v bash >/dev/null 2>&1 && exec bash "$@"; exec sh "$@""#;

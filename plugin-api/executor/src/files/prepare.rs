@@ -1,5 +1,4 @@
-//! The job's directory and files on the host. It lies on a file system that all nodes share: that is the
-//! site's promise.
+//! A job's directory and files, for executors whose back ends find them there.
 
 use std::{
     fs::{self, OpenOptions},
@@ -8,29 +7,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_executor_api::{
-    Command, Launch,
-    files::{Person, as_user, make_as_root, make_as_user},
-};
+use berth_model::Command;
 use tokio::task::spawn_blocking;
 
-/// The script's name in the job's directory.
-pub(crate) const SCRIPT: &str = "cmd.sh";
+use super::{Person, as_user, make_as_root, make_as_user};
+use crate::Launch;
 
 /// Whose files the job's are.
-pub(crate) fn person(launch: &Launch) -> Person {
+fn person(launch: &Launch) -> Person {
     let identity = &launch.spec.identity;
     Person { uid: identity.uid, gid: identity.gid, groups: identity.groups.clone() }
 }
 
-/// Makes the directories, files and the script, and empties the outputs. Only for an attempt that has no
-/// service yet: what one writes is not to be touched.
-pub(crate) async fn prepare(launch: &Launch) -> io::Result<()> {
+/// Makes the directories, the files and, under the name `script`, the script, and empties the outputs, all as the
+/// job's user. Only for an attempt that the back end does not have yet: what one writes is not to be touched.
+///
+/// # Errors
+/// In the system's words, with the path; and when a file's name is none, or is the script's.
+pub async fn prepare(launch: &Launch, script: &str) -> io::Result<()> {
     let person = person(launch);
     for directory in launch.array_directory.iter().chain([&launch.directory]) {
         make(directory.into(), &person).await?;
     }
-    let files = files(launch)?;
+    let files = files(launch, script)?;
     let outputs = [PathBuf::from(&launch.stdout), PathBuf::from(&launch.stderr)];
     as_user(&person, move || {
         files.iter().try_for_each(|file| file.write())?;
@@ -81,11 +80,11 @@ impl File {
     }
 }
 
-fn files(launch: &Launch) -> io::Result<Vec<File>> {
+fn files(launch: &Launch, script: &str) -> io::Result<Vec<File>> {
     let directory = Path::new(&launch.directory);
     let mut all = Vec::new();
     for file in &launch.spec.files {
-        if matches!(file.name.as_str(), "" | "." | ".." | SCRIPT) || file.name.contains(['/', '\0']) {
+        if matches!(file.name.as_str(), "" | "." | "..") || file.name == script || file.name.contains(['/', '\0']) {
             let words = format!("{:?} cannot be the name of a job's file", file.name);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
         }
@@ -93,7 +92,7 @@ fn files(launch: &Launch) -> io::Result<Vec<File>> {
         all.push(File { path: directory.join(&file.name), contents: file.contents.clone(), mode });
     }
     if let Command::Script { text, .. } = &launch.spec.command {
-        all.push(File { path: directory.join(SCRIPT), contents: text.clone(), mode: 0o700 });
+        all.push(File { path: directory.join(script), contents: text.clone(), mode: 0o700 });
     }
     Ok(all)
 }
