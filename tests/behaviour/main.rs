@@ -19,6 +19,7 @@ mod faults;
 mod godocker;
 mod guests;
 mod jobs;
+mod kubernetes;
 mod ldap;
 mod libraries;
 mod load;

@@ -3,6 +3,7 @@
 mod docker;
 mod endpoint;
 mod images;
+mod kubernetes;
 mod library;
 mod sge;
 pub mod status;
@@ -36,6 +37,7 @@ pub fn known() -> KnownPlugins {
             local_keys(),
             docker::keys(),
             swarm::keys(),
+            kubernetes::keys(),
             sge::keys(),
             fake_keys(),
             library::keys(),
@@ -126,6 +128,7 @@ pub async fn executor(config: &Config, executor: &ExecutorConfig) -> anyhow::Res
         }
         "docker" => docker::executor(config, executor).await,
         "swarm" => swarm::executor(config, executor),
+        "kubernetes" => kubernetes::executor(config, executor),
         "sge" => sge::executor(config, executor),
         "library" => library::executor(config, executor).await,
         "fake" => {

@@ -18,12 +18,16 @@ pub(crate) async fn control(shared: Arc<Shared>) {
     // Pods whose end is no failure, since they were suspended.
     let mut forgiven: HashSet<String> = HashSet::new();
     loop {
+        let asleep = shared.settings().no_controller;
         shared.store.change(|contents| {
+            if asleep {
+                return;
+            }
             let jobs: Vec<Value> = contents.all(Kind::Job).cloned().collect();
             for job in &jobs {
                 tend_job(&shared, contents, job, &mut forgiven);
             }
-            place(&shared, contents);
+            place(contents);
             collect(contents);
         });
         if changes.changed().await.is_err() {
@@ -255,10 +259,7 @@ fn requests(pod: &Value) -> serde_json::Map<String, Value> {
 }
 
 /// Places what has no node, or says that there is none.
-fn place(shared: &Shared, contents: &mut Contents) {
-    if shared.settings().no_scheduler {
-        return;
-    }
+fn place(contents: &mut Contents) {
     let waiting: Vec<Value> = contents
         .all(Kind::Pod)
         .filter(|pod| text(pod, "/spec/nodeName").is_empty() && !is_going(pod) && !is_over(pod))

@@ -65,8 +65,8 @@ pub(crate) struct Settings {
     pub missing_namespaces: HashSet<String>,
     pub forbidden: HashSet<(String, &'static str)>,
     pub frozen: HashSet<String>,
-    pub no_scheduler: bool,
     pub no_kubelet: bool,
+    pub no_controller: bool,
     pub bookmark_every: Duration,
     /// Between the end of a container and that of its Pod.
     pub lag: Duration,
@@ -127,8 +127,8 @@ impl StandIn {
                 missing_namespaces: HashSet::new(),
                 forbidden: HashSet::new(),
                 frozen: HashSet::new(),
-                no_scheduler: false,
                 no_kubelet: false,
+                no_controller: false,
                 bookmark_every: Duration::from_secs(60),
                 lag: Duration::from_millis(30),
             }),
@@ -275,6 +275,11 @@ impl StandIn {
         self.shared.settings().no_kubelet = true;
     }
 
+    /// Nobody makes any Pods.
+    pub fn asleep(&self) {
+        self.shared.settings().no_controller = true;
+    }
+
     /// Something has changed that nobody was told of.
     fn stir(&self) {
         self.change(Kind::Node, "", NODE, &json!({ "metadata": { "annotations": { "stirred": store::now(), "at": self.requests().len() } } }));
@@ -396,3 +401,6 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         while connections.try_join_next().is_some() {}
     }
 }
+
+#[cfg(test)]
+mod shape_tests;

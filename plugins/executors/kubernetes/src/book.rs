@@ -60,6 +60,8 @@ pub(crate) struct Entry {
     pods: HashMap<String, Pod>,
     /// Its Pod as it was when it went.
     gone: Option<Pod>,
+    /// The version of the Job after which all of its Pods were last asked for.
+    pub listed_for: Option<String>,
     /// What was told last; a later look that finds the same is no news.
     told: Option<Standing>,
     /// The time of the last report. Clocks of nodes differ; reports do not run backwards.
@@ -93,6 +95,7 @@ impl Entry {
             job: None,
             pods: HashMap::new(),
             gone: None,
+            listed_for: None,
             told: None,
             last_at: UtcMs::default(),
             ending: false,
@@ -145,6 +148,12 @@ impl Entry {
             self.pod_gone(&uid, None);
         }
         pods.into_iter().for_each(|pod| self.see_pod(pod));
+    }
+
+    /// Whether all there is to know of its Pods is known, as far as its Job is.
+    pub fn knows_its_pods(&self) -> bool {
+        let version = self.job.as_ref().and_then(|job| job.metadata.resource_version.as_ref());
+        version.is_none() || self.listed_for.as_ref() == version
     }
 
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {

@@ -278,6 +278,7 @@ impl Cluster {
         self.strays().remove(attempt);
         let entry = entries.entry(attempt.clone()).or_insert_with(|| self.entry(attempt, job.as_ref(), &pods));
         if let Some(job) = job {
+            entry.listed_for.clone_from(&job.metadata.resource_version);
             entry.see_job(job);
         }
         entry.see_all_pods(pods);

@@ -35,6 +35,8 @@ pub(crate) struct Standing {
     pub trouble: Option<Trouble>,
     /// Its Pod is on the way out, and what it says has to be noted.
     pub leaving: bool,
+    /// It has ended by its Job, and how its Pod ended is not known. News of the Pod may still be on the way.
+    pub unseen: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,8 +191,7 @@ pub(crate) fn speaker<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<&'a Pod
 
 /// Whether its Pod can still run or does.
 pub(crate) fn is_live(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed")) && terminated(pod).is_none()
+    !matches!(phase(pod), "Succeeded" | "Failed") && terminated(pod).is_none()
 }
 
 /// Where the attempt stands. `gone` is its Pod as it was last seen, when it is not there any more.
@@ -223,6 +224,7 @@ fn empty() -> Standing {
         message: None,
         trouble: None,
         leaving: false,
+        unseen: false,
     }
 }
 
@@ -238,6 +240,10 @@ fn frame(pod: &Pod) -> Standing {
         leaving: pod.metadata.deletion_timestamp.is_some(),
         ..empty()
     }
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
 fn main_container(pod: &Pod) -> Option<&ContainerStatus> {
@@ -267,15 +273,14 @@ fn of_pod(facts: &Facts, pod: &Pod, is_final: bool) -> Standing {
         return of_ended(facts, pod, ended, is_final || facts.failed.is_some());
     }
     let frame = frame(pod);
-    let status = pod.status.clone().unwrap_or_default();
-    if status.phase.as_deref() == Some("Failed") {
-        return never_ran(facts, pod, frame);
-    }
     let state = main_container(pod).and_then(|main| main.state.clone()).unwrap_or_default();
     if let Some(running) = state.running {
         let at = running.started_at.as_ref().map(time);
         let message = frame.leaving.then(|| "its Pod is being ended".to_owned());
         return Standing { state: State::Running, at, started: at, message, ..frame };
+    }
+    if phase(pod) == "Failed" {
+        return never_ran(facts, pod, frame);
     }
     let waiting = state.waiting.unwrap_or_default();
     let (message, trouble) = match waiting.reason.as_deref().filter(|reason| !reason.is_empty()) {
@@ -410,6 +415,10 @@ fn of_ended(facts: &Facts, pod: &Pod, ended: &ContainerStateTerminated, is_final
     if status.reason.as_deref() == Some("Evicted") {
         return over(exit, Some(join("evicted", status.message.as_deref())));
     }
+    if !is_final && may_be_over_time(pod, at) {
+        let message = Some("its container has ended, and its node has not said yet whether at its time limit".into());
+        return Standing { state: State::Running, at: frame.started, message, ..frame };
+    }
     if frame.leaving && !is_final {
         let message = Some("its Pod is being ended, and nobody has said why yet".into());
         return Standing { state: State::Running, at: frame.started, message, ..frame };
@@ -419,6 +428,16 @@ fn of_ended(facts: &Facts, pod: &Pod, ended: &ContainerStateTerminated, is_final
         false => by_code(&exit),
     };
     over(exit, message)
+}
+
+/// Whether it ran as long as it may, so that its Pod, which is not over yet, may say that it was ended for that.
+fn may_be_over_time(pod: &Pod, at: Option<UtcMs>) -> bool {
+    let deadline = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+    let begun = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(time);
+    let (Some(deadline), Some(begun), Some(at)) = (deadline, begun, at) else { return false };
+    // Times are in whole seconds.
+    let ran = at.since(begun).as_secs() + 1;
+    phase(pod) == "Running" && ran >= u64::try_from(deadline).unwrap_or(0)
 }
 
 /// Shells say it by these codes, and so does the system.
@@ -457,7 +476,8 @@ fn without_pod(facts: &Facts, gone: Option<&Pod>) -> Standing {
     if let Some(at) = facts.complete {
         let exit = Exit { code: Some(0), before_stop: true, at: at.unwrap_or_default(), ..Exit::default() };
         let frame = gone.map(|pod| Standing { started: started(pod), ..frame(pod) }).unwrap_or_else(empty);
-        return Standing { state: State::Exited(exit), at, leaving: false, ..frame };
+        let unseen = ended.is_none();
+        return Standing { state: State::Exited(exit), at, leaving: false, unseen, ..frame };
     }
     if let Some((at, reason, message)) = &facts.failed {
         if let Some(pod) = ended {
@@ -503,7 +523,7 @@ fn failed_unseen(
     message: &str,
 ) -> Standing {
     let frame = gone.map(|pod| Standing { started: started(pod), ..frame(pod) }).unwrap_or_else(empty);
-    let frame = Standing { at, leaving: false, ..frame };
+    let frame = Standing { at, leaving: false, unseen: true, ..frame };
     let exit = Exit { before_stop: !facts.stopped, at: at.unwrap_or_default(), ..Exit::default() };
     let over = |exit: Exit, words: String| Standing {
         state: State::Exited(exit),

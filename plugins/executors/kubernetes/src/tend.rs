@@ -21,10 +21,13 @@ use crate::{
     names::annotation,
     reconcile::given_up,
     standing::{Noted, Standing, State, Trouble, Withdrawn, report},
+    watch,
 };
 
 /// When nothing is due.
 const LONG: Duration = Duration::from_hours(1);
+/// Between two looks at all attempts.
+const TOGETHER: Duration = Duration::from_millis(50);
 /// How long the cluster may take for a Pod before it is asked why there is none.
 const POD_WITHIN: Duration = Duration::from_secs(3);
 /// Before something is tried again that did not work.
@@ -34,6 +37,11 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub(crate) fn news(cluster: &Arc<Cluster>, attempt: &AttemptName) {
     let Some((news, standing)) = cluster.book.with(attempt, |entry| {
         let mut standing = entry.standing();
+        if standing.unseen && !entry.knows_its_pods() {
+            // Watches of Jobs and of Pods do not wait for each other.
+            tokio::spawn(watch::verify(Arc::clone(cluster), attempt.clone()));
+            return (false, standing);
+        }
         if let Some(words) = down(cluster, &standing) {
             standing.message = Some(words);
         }
@@ -204,6 +212,8 @@ enum Deed {
 pub(crate) async fn tend(cluster: Arc<Cluster>) {
     loop {
         let next = round(&cluster);
+        // What comes together is looked at together.
+        sleep(TOGETHER).await;
         tokio::select! {
             () = cluster.wake.notified() => {}
             () = sleep_until(next.into()) => {}
@@ -263,17 +273,18 @@ fn due(cluster: &Cluster, entry: &mut Entry, now: Instant) -> (Option<Deed>, Opt
         Trouble::CannotStart => config.cannot_start_after,
         Trouble::NoRoomForGood | Trouble::NeverStarts => Duration::ZERO,
     };
-    if now >= since + after {
-        let forbidden = entry.words.as_deref().is_some_and(never_allowed);
-        let words = standing.message.unwrap_or_else(|| "the cluster does not start it".into());
-        return (Some(Deed::TakeBack(Withdrawn { no_room: no_room && !forbidden, words })), None);
-    }
+    // Without a reason nothing is taken back.
     if trouble == Trouble::NoPod && entry.words.is_none() {
         let ask = since + POD_WITHIN.min(after);
         return match now >= ask {
             true => (Some(Deed::Explain), Some(since + after)),
             false => (None, Some(ask)),
         };
+    }
+    if now >= since + after {
+        let forbidden = entry.words.as_deref().is_some_and(never_allowed);
+        let words = standing.message.unwrap_or_else(|| "the cluster does not start it".into());
+        return (Some(Deed::TakeBack(Withdrawn { no_room: no_room && !forbidden, words })), None);
     }
     (None, Some(since + after))
 }

@@ -225,11 +225,20 @@ async fn pods(cluster: &Arc<Cluster>) {
 }
 
 /// Something of an attempt is missing: is it there?
-async fn verify(cluster: Arc<Cluster>, attempt: AttemptName) {
-    if cluster.book.with(&attempt, |_| ()).is_none() {
-        return;
-    }
-    match cluster.carrier(&attempt).await {
+pub(crate) async fn verify(cluster: Arc<Cluster>, attempt: AttemptName) {
+    let found = loop {
+        if cluster.book.with(&attempt, |_| ()).is_none() {
+            return;
+        }
+        match cluster.carrier(&attempt).await {
+            // Nobody else would ask again.
+            Err(KubeError::Unreachable { .. } | KubeError::Stranger { .. } | KubeError::Failed(_)) => {
+                wait(&cluster, RETRY.1).await;
+            }
+            found => break found,
+        }
+    };
+    match found {
         Ok(Some(carrier)) => {
             cluster.adopt(&attempt, carrier);
             tend::news(&cluster, &attempt);
