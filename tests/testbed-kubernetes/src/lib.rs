@@ -18,6 +18,7 @@ mod kubelet;
 mod logs;
 mod selectors;
 mod store;
+mod watching;
 
 use std::{
     collections::HashSet,
@@ -318,7 +319,7 @@ impl StandIn {
     /// Changes whatever is there, as the cluster itself would: what is in `change` takes the place of what was.
     pub fn change(&self, kind: Kind, namespace: &str, name: &str, change: &Value) {
         self.shared.store.change(|contents| {
-            contents.update(kind, namespace, name, |object| merge(object, change));
+            contents.update(kind, namespace, name, |object| api::merge(object, change));
         });
     }
 
@@ -369,19 +370,6 @@ fn failure(code: u16) -> Failure {
         429 => Failure { retry_after: Some(1), ..Failure::new(429, "TooManyRequests", "too many requests") },
         503 => Failure::new(503, "ServiceUnavailable", "the server is currently unable to handle the request"),
         code => Failure::new(code, "InternalError", "a fault made by the test"),
-    }
-}
-
-fn merge(object: &mut Value, change: &Value) {
-    let Some(changes) = change.as_object() else {
-        object.clone_from(change);
-        return;
-    };
-    for (key, value) in changes {
-        match object.get_mut(key) {
-            Some(known) if known.is_object() && value.is_object() => merge(known, value),
-            _ => set(object, &[key], value.clone()),
-        }
     }
 }
 

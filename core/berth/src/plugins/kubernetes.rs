@@ -374,6 +374,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_a_configuration() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/kubernetes/berth.toml");
+        let loaded = Loader::new(&super::super::known()).file(&file).load().unwrap();
+        let executor = loaded.config.executors.first().unwrap();
+        let kubernetes = settings(&loaded.config, executor).unwrap();
+        assert!(matches!(kubernetes.capacity, Capacity::Share { .. }));
+    }
+
+    #[test]
     fn there_are_three_ways_to_a_cluster() {
         assert_eq!(read("in-cluster = true").unwrap().access, Access::InCluster);
         let usual = Access::Kubeconfig { file: None, context: None };

@@ -68,6 +68,7 @@ fn notes(config: &KubernetesConfig) -> Vec<String> {
             .to_owned(),
         "grace: in whole seconds, and one at least".to_owned(),
         format!("no room: a job that waits in the cluster for longer than {:?} is taken back", config.no_room_after),
+        "jobs' variables and scripts can be read by whoever may read Jobs and Pods in their namespace".to_owned(),
         "nodes that are away: their jobs are unreachable, then lost, and never started again by themselves".to_owned(),
         format!("ended Jobs that Berth does not remove are kept for {:?}", config.keep_for),
     ];

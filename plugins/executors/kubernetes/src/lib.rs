@@ -19,6 +19,7 @@ mod control;
 mod convert;
 mod error;
 mod executor;
+mod facts;
 mod launch;
 mod logs;
 mod names;

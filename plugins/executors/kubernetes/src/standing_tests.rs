@@ -1,6 +1,7 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::names::annotation;
 
 /// A Job as it was recorded, with what a test is about.
 fn job(status: Value, spec: Value, annotations: Value) -> Job {

@@ -17,10 +17,11 @@ use crate::{
     control::{self, delete_pod, live_pods},
     convert::ports_of,
     error::KubeError,
+    facts::{Noted, Withdrawn},
     launch,
     names::annotation,
     reconcile::given_up,
-    standing::{Noted, Standing, State, Trouble, Withdrawn, report},
+    standing::{Standing, State, Trouble, report},
     watch,
 };
 
@@ -109,6 +110,8 @@ async fn tell_end(cluster: Arc<Cluster>, attempt: AttemptName, standing: Standin
         cluster.reports.tell(report(&attempt, &running, at, Vec::new()));
     }
     tell(&cluster, &attempt, &standing);
+    // What came back is removed once that is told.
+    cluster.wake.notify_one();
 }
 
 /// Waits until the output of an attempt that has ended is whole, and notes the end where nothing else keeps it.

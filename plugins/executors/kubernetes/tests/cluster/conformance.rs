@@ -70,7 +70,7 @@ impl Fixture for OnStandIn {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(120)
+        Duration::from_secs(40)
     }
 }
 

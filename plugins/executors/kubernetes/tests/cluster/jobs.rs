@@ -332,3 +332,79 @@ async fn a_job_that_was_cut_loose_from_its_job_is_still_known_and_ended() {
     until("its end", async || scene.truth(&launch).await == Truth::Absent).await;
     assert_eq!(scene.runs(&launch), 1);
 }
+
+/// The rights that `examples/kubernetes/rbac.yaml` gives: resource and verb.
+fn granted() -> std::collections::BTreeSet<(String, String)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples/kubernetes/rbac.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let list = |line: &str, key: &str| -> Option<Vec<String>> {
+        let words = line.trim().strip_prefix(key)?.trim().strip_prefix('[')?.strip_suffix(']')?;
+        Some(words.split(',').map(|word| word.trim().to_owned()).collect())
+    };
+    let mut all = std::collections::BTreeSet::new();
+    let mut resources = Vec::new();
+    for line in text.lines() {
+        if let Some(named) = list(line, "resources:") {
+            resources = named;
+        } else if let Some(verbs) = list(line, "verbs:") {
+            let pairs = resources.iter().flat_map(|one| verbs.iter().map(move |verb| (one.clone(), verb.clone())));
+            all.extend(pairs);
+        }
+    }
+    all
+}
+
+/// What a request needs the right to.
+fn needs(request: &str) -> (String, String) {
+    let (method, url) = request.split_once(' ').unwrap();
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let rest = path.trim_start_matches("/apis/batch/v1/").trim_start_matches("/api/v1/");
+    let rest = match rest.strip_prefix("namespaces/") {
+        Some(rest) => rest.split_once('/').unwrap().1,
+        None => rest,
+    };
+    let parts: Vec<&str> = rest.split('/').collect();
+    let resource = match parts.get(2) {
+        Some(part) => format!("{}/{part}", parts[0]),
+        None => parts[0].to_owned(),
+    };
+    let verb = match (method, parts.len()) {
+        ("POST", _) => "create",
+        ("PATCH", _) => "patch",
+        ("DELETE", _) => "delete",
+        (_, 1) if query.contains("watch=") => "watch",
+        (_, 1) => "list",
+        _ => "get",
+    };
+    (resource, verb.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_right_is_needed_that_the_example_does_not_give() {
+    let mut scene = Scene::with(|config| {
+        config.services = true;
+        config.no_room_after = Duration::from_millis(300);
+    })
+    .await;
+    scene.executor.capacity().await.unwrap();
+    let launch = scene.shell_with(LONG, |spec| spec.ports = vec![8080]);
+    scene.start(&launch).await;
+    scene.told(&launch, "its ports", |report| !report.ports.is_empty()).await;
+    let session = scene.executor.exec(&launch.attempt, &["true".to_owned()], false).await.unwrap();
+    assert_eq!(session.exit.await.unwrap(), 0);
+    // Nobody listens there; asked for it was all the same.
+    assert!(scene.executor.connect(&launch.attempt, 1).await.is_err());
+    scene.executor.control(&launch.attempt, Action::Suspend).await.unwrap();
+    scene.executor.control(&launch.attempt, Action::Resume).await.unwrap();
+    scene.executor.control(&launch.attempt, STOP).await.unwrap();
+    scene.end(&launch).await;
+    scene.remove(&launch).await;
+    scene.stand_in.pod_quota(Some(0));
+    let launch = scene.start_shell("true").await;
+    scene.told(&launch, "no room", |report| report.state == AttemptState::NoRoom).await;
+    scene.executor.cleanup(false).await.unwrap();
+    let granted = granted();
+    let lacking: Vec<_> =
+        scene.stand_in.requests().iter().map(|line| needs(line)).filter(|need| !granted.contains(need)).collect();
+    assert_eq!(lacking, [], "rbac.yaml does not give what was needed");
+}
