@@ -71,10 +71,8 @@ async fn a_job_without_room_in_the_cluster_is_pending_again_and_runs_when_there_
     stand_in.pod_quota(Some(0));
     let site = with_cluster(&stand_in, "no-room-after = \"300ms\"").await;
     let job = submit(&site, &[], "exit 0").await;
-    eventually("it was taken back", async || {
-        site.cli(["why", &job.to_string()]).await.ok().contains("exceeded quota")
-    })
-    .await;
+    eventually("it was taken back", async || format!("{:?}", site.why(job).await).contains("exceeded quota"))
+        .await;
     stand_in.pod_quota(None);
     site.succeeds(job).await;
 }

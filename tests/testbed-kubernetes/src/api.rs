@@ -43,7 +43,12 @@ fn target(path: &str) -> Option<Target> {
         first = parts.next()?;
     }
     let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == first)?;
-    Some(Target { kind, namespace, name: parts.next().map(str::to_owned), part: parts.next().map(str::to_owned) })
+    Some(Target {
+        kind,
+        namespace,
+        name: parts.next().map(str::to_owned),
+        part: parts.next().map(str::to_owned),
+    })
 }
 
 pub(crate) fn query(uri: &Uri) -> Vec<(String, String)> {
@@ -123,13 +128,19 @@ async fn serve(shared: &Arc<Shared>, parts: Parts, body: Body) -> Response<Body>
     let served = match (&parts.method, &target.name, target.part.as_deref()) {
         (&Method::GET, Some(_), Some("log")) => return log(shared, &target, &parts).await,
         (&Method::GET | &Method::POST, Some(_), Some("exec")) => return exec(shared, &target, parts).await,
-        (&Method::GET | &Method::POST, Some(_), Some("portforward")) => return forward(shared, &target, parts).await,
+        (&Method::GET | &Method::POST, Some(_), Some("portforward")) => {
+            return forward(shared, &target, parts).await;
+        }
         (&Method::GET, None, None) => return list_or_watch(shared, &target, &parts),
         (&Method::GET, Some(name), None) => get(shared, &target, name),
         (&Method::POST, None, None) => create(shared, &target, given),
         (&Method::PATCH, Some(name), None) => patch(shared, &target, name, &given),
         (&Method::DELETE, Some(name), None) => delete(shared, &target, name, &given),
-        _ => Err(Failure::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")),
+        _ => Err(Failure::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )),
     };
     served.unwrap_or_else(|failure| failure.answer())
 }
@@ -180,7 +191,8 @@ fn list_or_watch(shared: &Arc<Shared>, target: &Target, parts: &Parts) -> Respon
     if watches {
         let from = get("resourceVersion").parse().unwrap_or(0);
         let seconds = get("timeoutSeconds").parse().unwrap_or(300);
-        let target = Target { name: None, part: None, namespace: target.namespace.clone(), kind: target.kind };
+        let target =
+            Target { name: None, part: None, namespace: target.namespace.clone(), kind: target.kind };
         return watch(shared, target, labels, fields, from, Duration::from_secs(seconds));
     }
     let contents = shared.store.lock();
@@ -191,7 +203,8 @@ fn list_or_watch(shared: &Arc<Shared>, target: &Target, parts: &Parts) -> Respon
             map.remove("apiVersion");
         }
     }
-    let (limit, begun): (usize, usize) = (get("limit").parse().unwrap_or(0), get("continue").parse().unwrap_or(0));
+    let (limit, begun): (usize, usize) =
+        (get("limit").parse().unwrap_or(0), get("continue").parse().unwrap_or(0));
     let mut meta = json!({ "resourceVersion": contents.version().to_string() });
     let mut page: Vec<Value> = items.into_iter().skip(begun).collect();
     if limit > 0 && page.len() > limit {
@@ -199,7 +212,10 @@ fn list_or_watch(shared: &Arc<Shared>, target: &Target, parts: &Parts) -> Respon
         set(&mut meta, &["continue"], json!((begun + limit).to_string()));
     }
     let kind = format!("{}List", target.kind.name());
-    json_answer(200, &json!({ "kind": kind, "apiVersion": target.kind.api_version(), "metadata": meta, "items": page }))
+    json_answer(
+        200,
+        &json!({ "kind": kind, "apiVersion": target.kind.api_version(), "metadata": meta, "items": page }),
+    )
 }
 
 fn create(shared: &Shared, target: &Target, mut object: Value) -> Served {
@@ -208,16 +224,31 @@ fn create(shared: &Shared, target: &Target, mut object: Value) -> Served {
     let name = text(&object, "/metadata/name").to_owned();
     let namespace = namespace(target).to_owned();
     set(&mut object, &["metadata", "namespace"], json!(namespace));
-    let settings = shared.settings();
+    // A copy: what holds the settings must not wait for the contents.
+    let settings = shared.settings().clone();
     if settings.missing_namespaces.contains(&namespace) {
         return Err(Failure::new(404, "NotFound", format!("namespaces \"{namespace}\" not found")));
     }
     if name.len() > 63 {
-        return Err(Failure::invalid(kind, &name, "metadata.name", "FieldValueInvalid", "must be no more than 63 characters"));
+        return Err(Failure::invalid(
+            kind,
+            &name,
+            "metadata.name",
+            "FieldValueInvalid",
+            "must be no more than 63 characters",
+        ));
     }
-    if kind == Kind::Job && !matches!(text(&object, "/spec/template/spec/restartPolicy"), "Never" | "OnFailure") {
+    if kind == Kind::Job
+        && !matches!(text(&object, "/spec/template/spec/restartPolicy"), "Never" | "OnFailure")
+    {
         let message = "Required value: valid values: \"OnFailure\", \"Never\"";
-        return Err(Failure::invalid(kind, &name, "spec.template.spec.restartPolicy", "FieldValueRequired", message));
+        return Err(Failure::invalid(
+            kind,
+            &name,
+            "spec.template.spec.restartPolicy",
+            "FieldValueRequired",
+            message,
+        ));
     }
     shared.store.change(|contents| {
         if contents.get(kind, &namespace, &name).is_some() {
@@ -379,7 +410,10 @@ fn delete_pod(contents: &mut Contents, pod: &Value, grace: Option<u64>) -> Respo
 fn pod_of(shared: &Shared, target: &Target) -> Result<Value, Failure> {
     let name = target.name.clone().unwrap_or_default();
     let contents = shared.store.lock();
-    contents.get(Kind::Pod, namespace(target), &name).cloned().ok_or_else(|| Failure::not_found(Kind::Pod, &name))
+    contents
+        .get(Kind::Pod, namespace(target), &name)
+        .cloned()
+        .ok_or_else(|| Failure::not_found(Kind::Pod, &name))
 }
 
 async fn log(shared: &Arc<Shared>, target: &Target, parts: &Parts) -> Response<Body> {
@@ -422,7 +456,8 @@ async fn log(shared: &Arc<Shared>, target: &Target, parts: &Parts) -> Response<B
 }
 
 async fn exec(shared: &Arc<Shared>, target: &Target, parts: Parts) -> Response<Body> {
-    let argv = query(&parts.uri).into_iter().filter(|(key, _)| key == "command").map(|(_, value)| value).collect();
+    let argv =
+        query(&parts.uri).into_iter().filter(|(key, _)| key == "command").map(|(_, value)| value).collect();
     match pod_of(shared, target) {
         Ok(pod) => beside::exec(parts, pod, argv).await,
         Err(failure) => failure.answer(),

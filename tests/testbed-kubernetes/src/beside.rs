@@ -31,7 +31,10 @@ const STATUS: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
-async fn upgrade(mut parts: Parts, protocols: &'static [&'static str]) -> Result<WebSocketUpgrade, Response<Body>> {
+async fn upgrade(
+    mut parts: Parts,
+    protocols: &'static [&'static str],
+) -> Result<WebSocketUpgrade, Response<Body>> {
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     upgrade.map(|upgrade| upgrade.protocols(protocols.iter().copied())).map_err(IntoResponse::into_response)
 }
@@ -58,7 +61,9 @@ async fn run(socket: WebSocket, pod: Value, argv: Vec<String>) {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .map(|one| (text(one, "/name").to_owned(), crate::kubelet::expand(text(one, "/value"), &BTreeMap::new())))
+        .map(|one| {
+            (text(one, "/name").to_owned(), crate::kubelet::expand(text(one, "/value"), &BTreeMap::new()))
+        })
         .collect();
     let mut process = Command::new(argv.first().map_or("", String::as_str));
     process.args(argv.get(1..).unwrap_or_default()).envs(variables).kill_on_drop(true);

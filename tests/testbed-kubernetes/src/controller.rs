@@ -105,7 +105,14 @@ fn tend_job(shared: &Shared, contents: &mut Contents, job: &Value, forgiven: &mu
         return;
     }
     if succeeded {
-        return conclude(contents, namespace, name, true, "CompletionsReached", "Reached expected number of succeeded pods");
+        return conclude(
+            contents,
+            namespace,
+            name,
+            true,
+            "CompletionsReached",
+            "Reached expected number of succeeded pods",
+        );
     }
     if let Some(pod) = failed {
         let (reason, message) = why_failed(&pod);
@@ -308,7 +315,9 @@ fn node_for(contents: &Contents, pod: &Value) -> Result<String, String> {
     let suiting: Vec<&&Value> = nodes.iter().filter(suits).collect();
     let count = nodes.len();
     if suiting.is_empty() {
-        return Err(format!("0/{count} nodes are available: {count} node(s) didn't match Pod's node affinity/selector."));
+        return Err(format!(
+            "0/{count} nodes are available: {count} node(s) didn't match Pod's node affinity/selector."
+        ));
     }
     let asked = requests(pod);
     let lacking = |node: &Value| -> Option<String> {

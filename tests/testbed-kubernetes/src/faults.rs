@@ -11,7 +11,11 @@ use crate::answers::Failure;
 pub(crate) enum Effect {
     Answer(Failure),
     /// Not even a status object.
-    Text { code: u16, text: &'static str, retry_after: Option<u32> },
+    Text {
+        code: u16,
+        text: &'static str,
+        retry_after: Option<u32>,
+    },
     /// It is done, and then there is this answer.
     AfterDoing(Failure),
     /// There is never an answer.

@@ -78,7 +78,10 @@ impl Running {
     fn now(&self) -> Option<Value> {
         let (namespace, name) = self.place();
         let contents = self.shared.store.lock();
-        contents.get(Kind::Pod, namespace, name).filter(|pod| text(pod, "/metadata/uid") == self.uid()).cloned()
+        contents
+            .get(Kind::Pod, namespace, name)
+            .filter(|pod| text(pod, "/metadata/uid") == self.uid())
+            .cloned()
     }
 
     /// Says something of it, when the node is not frozen.
@@ -137,11 +140,21 @@ impl Running {
                 let (status, why) = self.wait(&mut child).await;
                 let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
                 let reason = if code == 0 { "Completed" } else { "Error" };
-                (Ended { code, reason, message: None, started: Some(started) }, if code == 0 { "Succeeded" } else { "Failed" }, why)
+                (
+                    Ended { code, reason, message: None, started: Some(started) },
+                    if code == 0 { "Succeeded" } else { "Failed" },
+                    why,
+                )
             }
             Err(error) => {
-                let message = format!("failed to create containerd task: failed to create shim task: OCI runtime create failed: exec: {error}");
-                (Ended { code: 128, reason: "StartError", message: Some(message), started: None }, "Failed", None)
+                let message = format!(
+                    "failed to create containerd task: failed to create shim task: OCI runtime create failed: exec: {error}"
+                );
+                (
+                    Ended { code: 128, reason: "StartError", message: Some(message), started: None },
+                    "Failed",
+                    None,
+                )
             }
         };
         log.end(LAST_WORDS).await;
@@ -168,7 +181,8 @@ impl Running {
     async fn gone(&self, phase: &str) {
         self.tell(|pod| {
             set(pod, &["status", "phase"], json!(phase));
-            if let Some(annotations) = pod.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            if let Some(annotations) = pod.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+            {
                 annotations.remove("stand-in.at-work");
             }
         })

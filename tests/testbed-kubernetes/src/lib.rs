@@ -144,7 +144,8 @@ impl StandIn {
         let door = Mutex::new(Some(tokio::spawn(serve(Arc::clone(&shared), listener))));
         let folder = tempfile::tempdir().unwrap();
         let stand_in = Self { shared, address, door, workers, folder };
-        stand_in.add_node(NODE, json!({ "cpu": "64", "memory": "64Gi", "pods": "500", "nvidia.com/gpu": "2" }));
+        stand_in
+            .add_node(NODE, json!({ "cpu": "64", "memory": "64Gi", "pods": "500", "nvidia.com/gpu": "2" }));
         stand_in
     }
 
@@ -349,7 +350,11 @@ impl StandIn {
             let is_its = |pod: &Value| text(pod, "/metadata/labels/job-name") == job && wanted(pod);
             self.all(Kind::Pod).into_iter().find(is_its)
         };
-        assert!(kubelet::soon(|| find().is_some(), PATIENCE).await, "no such Pod of {job}: {:#?}", self.all(Kind::Pod));
+        assert!(
+            kubelet::soon(|| find().is_some(), PATIENCE).await,
+            "no such Pod of {job}: {:#?}",
+            self.all(Kind::Pod)
+        );
         find().unwrap()
     }
 
@@ -368,7 +373,9 @@ fn failure(code: u16) -> Failure {
         410 => Failure::new(410, "Expired", "too old resource version"),
         422 => Failure::new(422, "Invalid", "invalid, says the test"),
         429 => Failure { retry_after: Some(1), ..Failure::new(429, "TooManyRequests", "too many requests") },
-        503 => Failure::new(503, "ServiceUnavailable", "the server is currently unable to handle the request"),
+        503 => {
+            Failure::new(503, "ServiceUnavailable", "the server is currently unable to handle the request")
+        }
         code => Failure::new(code, "InternalError", "a fault made by the test"),
     }
 }

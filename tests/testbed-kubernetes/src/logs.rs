@@ -48,9 +48,7 @@ impl Log {
     /// The container is over; what it still has to say comes within `longest`.
     pub async fn end(&self, longest: Duration) {
         let mut more = self.more.subscribe();
-        let closed = async {
-            while !self.with(|all| all.closed) && more.changed().await.is_ok() {}
-        };
+        let closed = async { while !self.with(|all| all.closed) && more.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(longest, closed).await;
         self.change(|all| all.ended = true);
     }

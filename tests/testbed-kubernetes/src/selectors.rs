@@ -58,7 +58,9 @@ mod tests {
     #[test]
     fn labels_and_fields_are_selected_by_what_they_are_and_are_not() {
         let object = json!({ "metadata": { "name": "x", "labels": { "a": "1", "b": "2" } } });
-        for (selector, selected) in [("a=1", true), ("a=1,b!=2", false), ("c!=1", true), ("a==2", false), ("", true)] {
+        for (selector, selected) in
+            [("a=1", true), ("a=1,b!=2", false), ("c!=1", true), ("a==2", false), ("", true)]
+        {
             assert_eq!(Labels::parse(selector).select(&object), selected, "{selector}");
         }
         assert!(Fields::parse("metadata.name=x").select(&object));

@@ -21,7 +21,8 @@ async fn ask(stand_in: &StandIn, request: &Value) -> (u64, Value) {
     let (method, path) = (text(request, "/method"), text(request, "/path"));
     let method: Method = method.parse().unwrap();
     let body = request.get("body").filter(|body| !body.is_null()).map(Value::to_string).unwrap_or_default();
-    let request = axum::http::Request::builder().method(method).uri(path).body(axum::body::Body::from(body)).unwrap();
+    let request =
+        axum::http::Request::builder().method(method).uri(path).body(axum::body::Body::from(body)).unwrap();
     let answer = crate::api::answer(axum::extract::State(stand_in.shared.clone()), request).await;
     let status = answer.status().as_u16();
     let bytes = axum::body::to_bytes(answer.into_body(), 4 << 20).await.unwrap();
@@ -88,7 +89,8 @@ async fn failures_have_the_recorded_shape() {
 async fn a_log_that_is_not_there_yet_is_a_bad_request() {
     let stand_in = StandIn::start().await;
     stand_in.by_hand();
-    stand_in.put(Kind::Pod, json!({ "metadata": { "name": "rec-a-fhcpd", "namespace": "batch" }, "spec": {} }));
+    stand_in
+        .put(Kind::Pod, json!({ "metadata": { "name": "rec-a-fhcpd", "namespace": "batch" }, "spec": {} }));
     let name = "09-pod-log-not-started-400";
     same_failure(name, &ask(&stand_in, &recorded(name)["request"]).await);
 }
@@ -97,13 +99,17 @@ async fn a_log_that_is_not_there_yet_is_a_bad_request() {
 async fn a_watch_that_is_too_old_is_told_in_a_stream_that_is_fine_otherwise() {
     let stand_in = StandIn::start().await;
     stand_in.forget_history();
-    let request = json!({ "method": "GET", "path": "/api/v1/namespaces/batch/pods?watch=1&resourceVersion=1" });
+    let request =
+        json!({ "method": "GET", "path": "/api/v1/namespaces/batch/pods?watch=1&resourceVersion=1" });
     let (status, frame) = ask(&stand_in, &request).await;
     let real = recorded("23-watch-expired-410");
     let real = &real["response"]["frames"][0];
     assert_eq!((status, &frame["type"]), (200, &real["type"]));
     assert_eq!(fields_of(&frame["object"]), fields_of(&real["object"]));
-    assert_eq!((&frame["object"]["reason"], &frame["object"]["code"]), (&real["object"]["reason"], &real["object"]["code"]));
+    assert_eq!(
+        (&frame["object"]["reason"], &frame["object"]["code"]),
+        (&real["object"]["reason"], &real["object"]["code"])
+    );
 }
 
 /// All that ours has is there in the real one; fields that nobody reads are left out of ours.
@@ -133,7 +139,11 @@ async fn jobs_and_pods_have_no_fields_but_the_recorded_ones() {
     while ask(&stand_in, &get).await.1["status"]["succeeded"] != 1 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    is_part(&ask(&stand_in, &get).await.1, &recorded("10-job-complete-200")["response"]["body"], &["/active"]);
+    is_part(
+        &ask(&stand_in, &get).await.1,
+        &recorded("10-job-complete-200")["response"]["body"],
+        &["/active"],
+    );
     let delete = json!({ "method": "DELETE", "path": "/apis/batch/v1/namespaces/batch/jobs/rec-a", "body": { "propagationPolicy": "Background" } });
     let (_, gone) = ask(&stand_in, &delete).await;
     assert_eq!(fields_of(&gone), fields_of(&recorded("16-job-delete-background-200")["response"]["body"]));

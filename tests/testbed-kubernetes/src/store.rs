@@ -172,7 +172,13 @@ impl Contents {
     }
 
     /// Changes an object; what changes nothing is no news. One that was asked to go does when nothing holds it.
-    pub fn update(&mut self, kind: Kind, namespace: &str, name: &str, act: impl FnOnce(&mut Value)) -> Option<Value> {
+    pub fn update(
+        &mut self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        act: impl FnOnce(&mut Value),
+    ) -> Option<Value> {
         let known = self.get(kind, namespace, name)?.clone();
         let mut object = known.clone();
         act(&mut object);

@@ -67,7 +67,8 @@ pub(crate) fn watch(
         watch.lines.push(line("ERROR", &Failure::new(410, "Expired", message).status()));
         watch.over = true;
     }
-    let lines = stream::unfold(watch, |mut watch| async move { watch.next().await.map(|line| (line, watch)) });
+    let lines =
+        stream::unfold(watch, |mut watch| async move { watch.next().await.map(|line| (line, watch)) });
     let mut answer = Response::new(Body::from_stream(lines));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer

@@ -189,15 +189,16 @@ fn pod_keys() -> Vec<KeyDoc> {
 /// # Errors
 /// When it cannot be used as it is configured.
 pub fn executor(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<SharedExecutor> {
-    let settings = settings(config, executor)
-        .with_context(|| format!("executor {:?} cannot be used", executor.name))?;
+    let settings =
+        settings(config, executor).with_context(|| format!("executor {:?} cannot be used", executor.name))?;
     Ok(Arc::new(KubernetesExecutor::start(settings)))
 }
 
 fn settings(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<KubernetesConfig> {
     let own = &executor.own;
     let all = own.to_json();
-    let namespace = Namespace::new(own.text("namespace").unwrap_or("berth")).map_err(|words| anyhow!(words))?;
+    let namespace =
+        Namespace::new(own.text("namespace").unwrap_or("berth")).map_err(|words| anyhow!(words))?;
     let mut kubernetes = KubernetesConfig::new(config.cluster.name.clone(), namespace);
     let text = |key: &str| own.text(key).map(str::to_owned);
     kubernetes.access = access(own)?;
@@ -208,7 +209,8 @@ fn settings(config: &Config, executor: &ExecutorConfig) -> anyhow::Result<Kubern
     kubernetes.gpu_resource = text("gpu-resource").unwrap_or(kubernetes.gpu_resource);
     kubernetes.backlog_percent = whole(own, "backlog").unwrap_or(0);
     kubernetes.no_room_after = own.duration("no-room-after").unwrap_or(kubernetes.no_room_after);
-    kubernetes.cannot_start_after = own.duration("cannot-start-after").unwrap_or(kubernetes.cannot_start_after);
+    kubernetes.cannot_start_after =
+        own.duration("cannot-start-after").unwrap_or(kubernetes.cannot_start_after);
     kubernetes.lost_after = own.duration("lost-after").unwrap_or(kubernetes.lost_after);
     kubernetes.keep_for = own.duration("keep-for").unwrap_or(kubernetes.keep_for);
     kubernetes.suspend = own.flag("suspend").unwrap_or(kubernetes.suspend);
@@ -247,7 +249,11 @@ fn access(own: &Own) -> anyhow::Result<Access> {
     Ok(match server {
         Some(url) => {
             ensure!(url.starts_with("https://") || url.starts_with("http://"), "server: {url:?} is no URL");
-            Access::Server { url: url.to_owned(), ca: own.path("ca-file"), token_file: own.path("token-file") }
+            Access::Server {
+                url: url.to_owned(),
+                ca: own.path("ca-file"),
+                token_file: own.path("token-file"),
+            }
         }
         None if in_cluster => Access::InCluster,
         None => Access::Kubeconfig { file: kubeconfig, context: own.text("context").map(str::to_owned) },
@@ -364,7 +370,10 @@ mod tests {
         assert_eq!((kubernetes.suspend, kubernetes.exec, kubernetes.services), (false, false, true));
         assert_eq!(kubernetes.host_paths, [PathBuf::from("/shared")]);
         assert_eq!(kubernetes.claims[&PathBuf::from("/home")], "homes");
-        assert_eq!((kubernetes.pull, &kubernetes.pull_secrets[..]), (Pull::Always, &["login".to_owned()][..]));
+        assert_eq!(
+            (kubernetes.pull, &kubernetes.pull_secrets[..]),
+            (Pull::Always, &["login".to_owned()][..])
+        );
         assert_eq!(kubernetes.service_account.as_deref(), Some("jobs"));
         assert_eq!(kubernetes.runtime_class.as_deref(), Some("kata"));
         assert_eq!(kubernetes.priority_class.as_deref(), Some("low"));
@@ -375,7 +384,8 @@ mod tests {
 
     #[test]
     fn the_example_is_a_configuration() {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/kubernetes/berth.toml");
+        let file =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/kubernetes/berth.toml");
         let loaded = Loader::new(&super::super::known()).file(&file).load().unwrap();
         let executor = loaded.config.executors.first().unwrap();
         let kubernetes = settings(&loaded.config, executor).unwrap();
@@ -388,7 +398,10 @@ mod tests {
         let usual = Access::Kubeconfig { file: None, context: None };
         assert_eq!(read("").unwrap().access, usual);
         let named = read("kubeconfig = \"/etc/kube\"\ncontext = \"site\"").unwrap().access;
-        assert_eq!(named, Access::Kubeconfig { file: Some("/etc/kube".into()), context: Some("site".into()) });
+        assert_eq!(
+            named,
+            Access::Kubeconfig { file: Some("/etc/kube".into()), context: Some("site".into()) }
+        );
     }
 
     #[test]

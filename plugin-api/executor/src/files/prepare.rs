@@ -84,7 +84,10 @@ fn files(launch: &Launch, script: &str) -> io::Result<Vec<File>> {
     let directory = Path::new(&launch.directory);
     let mut all = Vec::new();
     for file in &launch.spec.files {
-        if matches!(file.name.as_str(), "" | "." | "..") || file.name == script || file.name.contains(['/', '\0']) {
+        if matches!(file.name.as_str(), "" | "." | "..")
+            || file.name == script
+            || file.name.contains(['/', '\0'])
+        {
             let words = format!("{:?} cannot be the name of a job's file", file.name);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
         }

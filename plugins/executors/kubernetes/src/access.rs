@@ -72,7 +72,8 @@ async fn settings(access: &Access) -> Result<Config, String> {
         Access::Kubeconfig { file, context } => {
             let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
             let Some(file) = file else { return Config::from_kubeconfig(&options).await.map_err(words) };
-            let read = Kubeconfig::read_from(file).map_err(|error| format!("{}: {}", file.display(), words(error)))?;
+            let read = Kubeconfig::read_from(file)
+                .map_err(|error| format!("{}: {}", file.display(), words(error)))?;
             Config::from_custom_kubeconfig(read, &options).await.map_err(words)
         }
         Access::Server { url, ca, token_file } => {

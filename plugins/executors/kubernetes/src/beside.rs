@@ -37,10 +37,7 @@ fn refused(reason: impl Into<String>) -> ExecutorError {
 }
 
 /// The running Pod of an attempt; one that is about to run is waited for.
-async fn running(
-    cluster: &Arc<Cluster>,
-    attempt: &AttemptName,
-) -> Result<(String, String), ExecutorError> {
+async fn running(cluster: &Arc<Cluster>, attempt: &AttemptName) -> Result<(String, String), ExecutorError> {
     if cluster.book.with(attempt, |_| ()).is_none() {
         reconcile::reconcile(cluster, std::slice::from_ref(attempt)).await?;
     }
@@ -76,7 +73,8 @@ pub(crate) async fn exec(
         return Err(unsupported("exec"));
     }
     let (namespace, pod) = running(cluster, attempt).await?;
-    let params = AttachParams::default().container(CONTAINER).stdin(true).stdout(true).stderr(!terminal).tty(terminal);
+    let params =
+        AttachParams::default().container(CONTAINER).stdin(true).stdout(true).stderr(!terminal).tty(terminal);
     let begun = cluster.ask(async |client| {
         Api::<Pod>::namespaced(client, &namespace).exec(&pod, argv.to_vec(), &params).await
     });

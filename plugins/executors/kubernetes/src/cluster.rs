@@ -218,10 +218,7 @@ impl Cluster {
     /// All of a kind that is of this cluster, page by page.
     pub async fn list<K>(&self) -> Result<Vec<K>, KubeError>
     where
-        K: Resource<Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
+        K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
         K::DynamicType: Default,
     {
         let mut params = ListParams::default().labels(&names::selector(&self.config.cluster)).limit(PAGE);
@@ -249,7 +246,8 @@ impl Cluster {
     pub async fn patch(&self, namespace: &str, name: &str, change: Value) -> Result<Job, KubeError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let change = Patch::Merge(change);
-        let patched = async |client| Api::<Job>::namespaced(client, namespace).patch(name, &params, &change).await;
+        let patched =
+            async |client| Api::<Job>::namespaced(client, namespace).patch(name, &params, &change).await;
         self.ask(patched).await
     }
 
@@ -276,7 +274,8 @@ impl Cluster {
         let Carrier { job, pods } = carrier;
         let mut entries = self.book.entries();
         self.strays().remove(attempt);
-        let entry = entries.entry(attempt.clone()).or_insert_with(|| self.entry(attempt, job.as_ref(), &pods));
+        let entry =
+            entries.entry(attempt.clone()).or_insert_with(|| self.entry(attempt, job.as_ref(), &pods));
         if let Some(job) = job {
             entry.listed_for.clone_from(&job.metadata.resource_version);
             entry.see_job(job);
@@ -344,7 +343,8 @@ impl Cluster {
         let outputs = job.and_then(outputs);
         let (progress, watched) = watch::channel(crate::book::Progress::default());
         let (tell, written) = watch::channel(None);
-        let writer = output::write(Arc::clone(self), namespace.clone(), attempt.clone(), outputs, watched, tell);
+        let writer =
+            output::write(Arc::clone(self), namespace.clone(), attempt.clone(), outputs, watched, tell);
         let writer = tokio::spawn(writer).abort_handle();
         Entry::new(namespace, name, Writing { progress, written, writer })
     }

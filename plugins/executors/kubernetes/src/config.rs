@@ -225,7 +225,8 @@ mod tests {
     fn the_deepest_directory_that_is_named_decides_where_a_path_is() {
         let mut config = KubernetesConfig::new("c", Namespace::new("jobs").unwrap());
         config.host_paths = vec!["/data".into(), "/home/scratch".into()];
-        config.claims = BTreeMap::from([("/home".into(), "homes".into()), ("/data/set".into(), "set".into())]);
+        config.claims =
+            BTreeMap::from([("/home".into(), "homes".into()), ("/data/set".into(), "set".into())]);
         let place = |path: &str| config.place(Path::new(path));
         assert_eq!(place("/data/x"), Some(Place::Host));
         assert_eq!(place("/home/anna/x"), Some(Place::Claim { name: "homes", below: "anna/x".into() }));

@@ -118,9 +118,9 @@ pub(crate) async fn suspend(cluster: &Arc<Cluster>, attempt: &AttemptName) -> Re
 /// Lets it begin anew.
 pub(crate) async fn resume(cluster: &Arc<Cluster>, attempt: &AttemptName) -> Result<(), ExecutorError> {
     let (namespace, name) = under_way(cluster, attempt).await?;
-    let suspended = cluster.book.with(attempt, |entry| {
-        entry.job.as_ref().and_then(|job| job.spec.as_ref()?.suspend) == Some(true)
-    });
+    let suspended = cluster
+        .book
+        .with(attempt, |entry| entry.job.as_ref().and_then(|job| job.spec.as_ref()?.suspend) == Some(true));
     if suspended != Some(true) {
         return Ok(());
     }
@@ -176,10 +176,7 @@ async fn change_job(
 }
 
 /// The Job of an attempt that is not over.
-async fn under_way(
-    cluster: &Arc<Cluster>,
-    attempt: &AttemptName,
-) -> Result<(String, String), ExecutorError> {
+async fn under_way(cluster: &Arc<Cluster>, attempt: &AttemptName) -> Result<(String, String), ExecutorError> {
     let carrier = cluster.carrier(attempt).await.map_err(|error| cluster.for_executor(error))?;
     let Some(carrier) = carrier else { return Err(unknown(attempt)) };
     let job = carrier.job.as_ref().map(|job| place(&job.metadata));

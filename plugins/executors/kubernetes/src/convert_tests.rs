@@ -103,7 +103,9 @@ fn a_job_runs_once_and_is_nobody_in_the_cluster() {
 
 #[test]
 fn its_name_namespace_and_labels_lead_back_to_the_attempt() {
-    let job = made(|spec| spec.labels = BTreeMap::from([("team".into(), "red".into()), ("a b".into(), "c".into())]));
+    let job = made(|spec| {
+        spec.labels = BTreeMap::from([("team".into(), "red".into()), ("a b".into(), "c".into())])
+    });
     let meta = &job.metadata;
     assert_eq!((meta.name.as_deref(), meta.namespace.as_deref()), (Some("c-7-1"), Some("jobs-alpha")));
     let attempt = names::attempt_of(meta, "c").unwrap();
@@ -191,7 +193,9 @@ fn it_goes_to_the_node_that_was_chosen_and_else_where_its_labels_lead() {
     let constraints = BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]);
     let chosen = pod(&made(|spec| spec.constraints = constraints.clone()));
     let affinity = json!(chosen.affinity);
-    let term = affinity.pointer("/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0");
+    let term = affinity.pointer(
+        "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0",
+    );
     assert_eq!(term, Some(&json!({ "key": "metadata.name", "operator": "In", "values": ["node-1"] })));
     assert_eq!(chosen.node_selector, None);
     let mut config = config();
@@ -199,7 +203,10 @@ fn it_goes_to_the_node_that_was_chosen_and_else_where_its_labels_lead() {
     config.capacity = Capacity::Share { name: "cluster".into(), total };
     config.node_selector = BTreeMap::from([("pool".into(), "batch".into())]);
     let share = pod(&convert(&launch(|spec| spec.constraints = constraints), &config).unwrap());
-    assert_eq!((share.affinity, share.node_selector.map(|all| json!(all))), (None, Some(json!({ "disk": "ssd", "pool": "batch" }))));
+    assert_eq!(
+        (share.affinity, share.node_selector.map(|all| json!(all))),
+        (None, Some(json!({ "disk": "ssd", "pool": "batch" })))
+    );
 }
 
 #[test]
@@ -231,7 +238,10 @@ fn directories_that_nodes_have_are_mounted_at_the_same_path() {
         let (name, source, target) = ("data".into(), "/shared/data".into(), "/data".into());
         spec.mounts = vec![Mount { name, source, target, read_only: true }];
     }));
-    assert_eq!(volumes[0], json!({ "name": "v0", "hostPath": { "path": "/shared/jobs/7", "type": "Directory" } }));
+    assert_eq!(
+        volumes[0],
+        json!({ "name": "v0", "hostPath": { "path": "/shared/jobs/7", "type": "Directory" } })
+    );
     assert_eq!(mounts[0], json!({ "name": "v0", "mountPath": "/shared/jobs/7" }));
     assert_eq!(mounts[1], json!({ "name": "v1", "mountPath": "/data", "readOnly": true }));
 }
@@ -264,12 +274,16 @@ fn without_a_volume_its_directory_is_the_pods_and_its_files_travel_with_it() {
     let (volumes, mounts) = mounts(&job);
     assert_eq!(volumes[0], json!({ "name": "v0", "emptyDir": {} }));
     assert_eq!(mounts[0]["mountPath"], "/shared/jobs/7");
-    let file = json!({ "name": "v1", "mountPath": "/shared/jobs/7/cmd.sh", "subPath": "0", "readOnly": true });
+    let file =
+        json!({ "name": "v1", "mountPath": "/shared/jobs/7/cmd.sh", "subPath": "0", "readOnly": true });
     assert_eq!((mounts[1].clone(), mounts[2]["mountPath"].as_str()), (file, Some("/shared/jobs/7/in.txt")));
     let script = json!({ "path": "0", "mode": 0o555, "fieldRef": { "fieldPath": "metadata.annotations['berth.file-0']" } });
     assert_eq!(volumes[1]["downwardAPI"]["items"][0], script);
     let annotations = job.spec.unwrap().template.metadata.unwrap().annotations.unwrap();
-    assert_eq!((annotations["berth.file-0"].as_str(), annotations["berth.file-1"].as_str()), ("echo $1", "it"));
+    assert_eq!(
+        (annotations["berth.file-0"].as_str(), annotations["berth.file-1"].as_str()),
+        ("echo $1", "it")
+    );
     let long = "x".repeat(200 << 10);
     let launch = self::launch(|spec| spec.command = Command::Script { text: long, args: Vec::new() });
     assert!(convert(&launch, &config).unwrap_err().to_string().contains("192 KiB"));
@@ -287,7 +301,8 @@ fn scratch_space_has_a_size_and_what_is_named_is_mounted() {
     assert_eq!(volumes[2]["secret"], json!({ "secretName": "key", "defaultMode": 0o440 }));
     assert_eq!(volumes[3]["configMap"]["name"], "set");
     assert_eq!(volumes[4]["persistentVolumeClaim"]["claimName"], "db");
-    let paths: Vec<_> = mounts.as_array().unwrap().iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
+    let paths: Vec<_> =
+        mounts.as_array().unwrap().iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
     assert_eq!(paths, ["/shared/jobs/7", "/scratch", "/run/key", "/etc/set", "/db"]);
     let env = container(&job).env.unwrap();
     assert!(env.iter().any(|one| one.name == "BERTH_SCRATCH" && one.value.as_deref() == Some("/scratch")));

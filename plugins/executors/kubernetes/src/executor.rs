@@ -19,8 +19,7 @@ use crate::{
     BACKEND, KubernetesConfig, beside,
     cluster::Cluster,
     config::Capacity,
-    control, launch, logs,
-    names,
+    control, launch, logs, names,
     options::KEYS,
     reconcile,
     reports::{ReportStream, Reports},
@@ -135,7 +134,10 @@ impl Executor for KubernetesExecutor {
         if matches!(cluster.config.capacity, Capacity::Share { .. }) {
             // It is as it is set; what has to be known is whether the cluster is there.
             let one = ListParams::default().labels(&names::selector(&cluster.config.cluster)).limit(1);
-            cluster.ask(async |client| cluster.scope::<Job>(client).list(&one).await).await.map_err(failed)?;
+            cluster
+                .ask(async |client| cluster.scope::<Job>(client).list(&one).await)
+                .await
+                .map_err(failed)?;
         } else {
             let all = ListParams::default();
             let nodes = cluster.ask(async |client| Api::<core::Node>::all(client).list(&all).await).await;
@@ -203,7 +205,8 @@ impl Executor for KubernetesExecutor {
     }
 
     async fn remove(&self, attempts: &[AttemptName]) -> Result<(), ExecutorError> {
-        let removed: Vec<_> = attempts.iter().map(|attempt| control::remove(&self.cluster, attempt)).collect();
+        let removed: Vec<_> =
+            attempts.iter().map(|attempt| control::remove(&self.cluster, attempt)).collect();
         stream::iter(removed).buffer_unordered(AT_ONCE).try_collect().await
     }
 

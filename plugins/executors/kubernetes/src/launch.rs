@@ -116,7 +116,8 @@ fn may_pass(error: &KubeError) -> bool {
 /// The attempt's Job, if there is one by its name.
 async fn found(cluster: &Cluster, launch: &Launch, namespace: &str) -> Result<Option<Job>, KubeError> {
     let name = names::object_name(&launch.attempt);
-    let job = cluster.ask(async |client| Api::<Job>::namespaced(client, namespace).get_opt(&name).await).await?;
+    let job =
+        cluster.ask(async |client| Api::<Job>::namespaced(client, namespace).get_opt(&name).await).await?;
     let ours = |job: &Job| {
         names::attempt_of(&job.metadata, &cluster.config.cluster).as_ref() == Some(&launch.attempt)
     };

@@ -36,8 +36,10 @@ pub(crate) async fn logs(
         true => files::follow(path, owner, query.tail_bytes, phase),
         false => files::read(path, owner, query.tail_bytes),
     };
-    let failed =
-        |error: files::FileError| ExecutorError::Refused { backend: BACKEND.into(), reason: error.to_string() };
+    let failed = |error: files::FileError| ExecutorError::Refused {
+        backend: BACKEND.into(),
+        reason: error.to_string(),
+    };
     Ok(stream.map(move |piece| piece.map_err(failed)).boxed())
 }
 
@@ -75,7 +77,10 @@ async fn since_then(
             }
             Err(source) => {
                 let backend = BACKEND.into();
-                Some((Err(ExecutorError::Unreachable { backend, waited: patience, source: source.into() }), None))
+                Some((
+                    Err(ExecutorError::Unreachable { backend, waited: patience, source: source.into() }),
+                    None,
+                ))
             }
         }
     });

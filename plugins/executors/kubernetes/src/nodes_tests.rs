@@ -29,7 +29,8 @@ fn all(nodes: &[core::Node], config: &KubernetesConfig) -> Vec<Node> {
 }
 
 fn pod(uid: &str, phase: &str, spec: serde_json::Value) -> Pod {
-    serde_json::from_value(json!({ "metadata": { "uid": uid }, "spec": spec, "status": { "phase": phase } })).unwrap()
+    serde_json::from_value(json!({ "metadata": { "uid": uid }, "spec": spec, "status": { "phase": phase } }))
+        .unwrap()
 }
 
 #[test]
@@ -37,7 +38,8 @@ fn a_node_has_what_is_allocatable_less_what_others_ask_for() {
     let config = config();
     let mut known = Nodes::default();
     known.see(&node("a", |_| ()), &config);
-    let container = |cpu: &str| json!({ "name": "x", "resources": { "requests": { "cpu": cpu, "memory": "1Gi" } } });
+    let container =
+        |cpu: &str| json!({ "name": "x", "resources": { "requests": { "cpu": cpu, "memory": "1Gi" } } });
     let spec = json!({
         "nodeName": "a",
         "containers": [container("500m"), container("20m")],
@@ -63,7 +65,9 @@ fn nodes_stand_as_they_are_and_those_that_are_not_for_jobs_are_left_out() {
         }),
         node("away", |node| node["status"]["conditions"][0]["status"] = json!("Unknown")),
         node("batch", |node| node["spec"]["taints"] = taint("batch", "NoSchedule")),
-        node("control", |node| node["spec"]["taints"] = taint("node-role.kubernetes.io/control-plane", "NoSchedule")),
+        node("control", |node| {
+            node["spec"]["taints"] = taint("node-role.kubernetes.io/control-plane", "NoSchedule")
+        }),
         node("slow", |node| node["metadata"]["labels"] = json!({ "disk": "hdd" })),
         node("rather-not", |node| node["spec"]["taints"] = taint("x", "PreferNoSchedule")),
     ];

@@ -162,9 +162,8 @@ impl<'a> Reader<'a> {
             Some((taint, effect)) => (taint, Some(effect)),
             None => (part, None),
         };
-        let known = effect.is_none_or(|effect| {
-            matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute")
-        });
+        let known =
+            effect.is_none_or(|effect| matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute"));
         let (key, value) = match taint.split_once('=') {
             Some((key, value)) => (key, Some(value.to_owned())),
             None => (taint, None),
@@ -200,15 +199,12 @@ mod tests {
 
     #[test]
     fn lists_are_read() {
-        let mounted = |name: &str, path: &str, read_only| Mounted {
-            name: name.into(),
-            path: path.into(),
-            read_only,
-        };
-        assert_eq!(of("secrets", "a:/run/a, b:/b").unwrap().secrets, [
-            mounted("a", "/run/a", false),
-            mounted("b", "/b", false)
-        ]);
+        let mounted =
+            |name: &str, path: &str, read_only| Mounted { name: name.into(), path: path.into(), read_only };
+        assert_eq!(
+            of("secrets", "a:/run/a, b:/b").unwrap().secrets,
+            [mounted("a", "/run/a", false), mounted("b", "/b", false)]
+        );
         assert_eq!(of("claims", "data:/data:ro").unwrap().claims, [mounted("data", "/data", true)]);
         assert_eq!(of("node-selector", "disk=ssd,x.org/y=").unwrap().node_selector["x.org/y"], "");
         assert_eq!(of("resources", "x.org/fpga=2").unwrap().resources["x.org/fpga"], 2);

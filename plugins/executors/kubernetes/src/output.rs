@@ -3,14 +3,7 @@
 //! A log is read without times, which Kubernetes would put into the middle of long lines: what is in the file
 //! already is known by its length. Both streams come as one and go to the file of the first.
 
-use std::{
-    fs::OpenOptions,
-    io,
-    os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_executor_api::{
     AttemptName,
@@ -178,12 +171,7 @@ impl Writer {
     }
 
     /// What has not been written when it ends.
-    async fn write_rest(
-        &mut self,
-        cluster: &Cluster,
-        pod: &str,
-        now: &Progress,
-    ) -> Result<(), OutputError> {
+    async fn write_rest(&mut self, cluster: &Cluster, pod: &str, now: &Progress) -> Result<(), OutputError> {
         self.open().await?;
         let mut tried = 0;
         loop {

@@ -69,7 +69,6 @@ pub(crate) fn given_up(cluster: &Cluster, standing: &Standing) -> Option<String>
     let node = standing.node.as_deref()?;
     let since = tend::down_since(cluster, node)?;
     let away = Cluster::now().since(since);
-    (away >= cluster.config.lost_after).then(|| {
-        format!("its node {node} has not answered since {since}; the attempt may go on there")
-    })
+    (away >= cluster.config.lost_after)
+        .then(|| format!("its node {node} has not answered since {since}; the attempt may go on there"))
 }

@@ -313,7 +313,8 @@ fn of_ended(facts: &Facts, pod: &Pod, ended: &ContainerStateTerminated, is_final
         return over(exit, Some(join("evicted", status.message.as_deref())));
     }
     if !is_final && may_be_over_time(pod, at) {
-        let message = Some("its container has ended, and its node has not said yet whether at its time limit".into());
+        let message =
+            Some("its container has ended, and its node has not said yet whether at its time limit".into());
         return Standing { state: State::Running, at: frame.started, message, ..frame };
     }
     if frame.leaving && !is_final {

@@ -103,7 +103,13 @@ fn a_container_that_is_over_is_the_end_long_before_its_job_says_so() {
     let now = of(&plain(), &ended(7, "Error", false));
     let exit = exit(&now);
     assert_eq!((exit.code, exit.signal, exit.before_stop), (Some(7), None, true));
-    assert_eq!(exit.at.to_string(), "2026-11-21T07:19:49Z".parse::<k8s_openapi::jiff::Timestamp>().map(|at| UtcMs(at.as_millisecond().try_into().unwrap()).to_string()).unwrap());
+    assert_eq!(
+        exit.at.to_string(),
+        "2026-11-21T07:19:49Z"
+            .parse::<k8s_openapi::jiff::Timestamp>()
+            .map(|at| UtcMs(at.as_millisecond().try_into().unwrap()).to_string())
+            .unwrap()
+    );
     assert_eq!((now.node.as_deref(), now.host.as_deref()), (Some("node-1"), Some("10.99.0.1")));
     assert_eq!(now.addresses, ["10.244.0.14"]);
 }
@@ -161,7 +167,9 @@ fn a_time_limit_is_told_by_the_pod_as_well() {
 
 #[test]
 fn an_eviction_is_no_doing_of_the_jobs_unless_its_own_node_did_it_for_what_it_wrote() {
-    for reason in ["EvictionByEvictionAPI", "DeletionByTaintManager", "PreemptionByScheduler", "DeletionByPodGC"] {
+    for reason in
+        ["EvictionByEvictionAPI", "DeletionByTaintManager", "PreemptionByScheduler", "DeletionByPodGC"]
+    {
         let now = of(&plain(), &with_condition(ended(137, "Error", true), "DisruptionTarget", reason));
         assert_eq!(now.state, State::NodeGone, "{reason}");
         assert!(now.message.unwrap().contains(reason));
@@ -192,7 +200,8 @@ fn what_does_not_start_says_why() {
     }
     let mut unplaced = pod(json!({ "phase": "Pending" }), false);
     let words = "0/1 nodes are available: 1 Insufficient cpu.";
-    let condition = json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words }]);
+    let condition =
+        json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words }]);
     unplaced.status.as_mut().unwrap().conditions = serde_json::from_value(condition).unwrap();
     let now = of(&plain(), &unplaced);
     assert_eq!(now.trouble, Some(Trouble::NoRoom));
@@ -255,7 +264,8 @@ fn a_pod_that_went_unseen_leaves_what_its_job_says() {
     assert!(exit(&lost("DeadlineExceeded", "", json!({}))).time_limit);
     assert_eq!(exit(&lost("BackoffLimitExceeded", "", json!({}))).signal, Some(SIGKILL));
     assert!(!exit(&lost("BackoffLimitExceeded", "", stopped())).before_stop);
-    let evicted = lost("PodFailurePolicy", "Pod x has condition DisruptionTarget matching FailJob rule", json!({}));
+    let evicted =
+        lost("PodFailurePolicy", "Pod x has condition DisruptionTarget matching FailJob rule", json!({}));
     assert_eq!(evicted.state, State::NodeGone);
     let complete = json!({ "conditions": [{ "type": "Complete", "status": "True", "lastTransitionTime": "2026-11-21T07:19:51Z" }] });
     let done = standing(Some(&job(complete, json!({}), json!({}))), None, None);
@@ -278,7 +288,8 @@ fn the_newest_pod_speaks_for_the_attempt() {
 
 /// What a real server said.
 fn recorded(name: &str) -> Value {
-    let path = format!("{}/../../../tests/testbed-kubernetes/recorded/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path =
+        format!("{}/../../../tests/testbed-kubernetes/recorded/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let sample: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let mut body = sample["response"]["body"].clone();
     if let Some(item) = body.get("items").map(|items| items[0].clone()) {
@@ -294,7 +305,10 @@ fn what_a_real_server_said_is_understood() {
     let pod = |name: &str| serde_json::from_value::<Pod>(recorded(name)).unwrap();
     let job = |name: &str| serde_json::from_value::<Job>(recorded(name)).unwrap();
     let done = standing(Some(&job("10-job-complete-200")), Some(&pod("11-pod-succeeded-list-200")), None);
-    assert_eq!((exit(&done).code, done.node.as_deref(), &done.addresses[..]), (Some(0), Some("lab-node"), &["10.244.0.14".to_owned()][..]));
+    assert_eq!(
+        (exit(&done).code, done.node.as_deref(), &done.addresses[..]),
+        (Some(0), Some("lab-node"), &["10.244.0.14".to_owned()][..])
+    );
     let killed = standing(Some(&plain()), Some(&pod("24-pod-oomkilled-list")), None);
     assert_eq!((exit(&killed).code, exit(&killed).out_of_memory), (Some(137), true));
     let waits = standing(Some(&plain()), Some(&pod("25-pod-unschedulable-list")), None);

@@ -256,18 +256,20 @@ fn due(cluster: &Cluster, entry: &mut Entry, now: Instant) -> (Option<Deed>, Opt
     }
     let grace = entry.annotation(annotation::STOP).map(|grace| grace.parse().unwrap_or(1));
     if let Some(grace) = grace {
-        let missed = entry.pods().any(|pod| {
-            crate::standing::is_live(pod) && pod.metadata.deletion_timestamp.is_none()
-        });
+        let missed = entry
+            .pods()
+            .any(|pod| crate::standing::is_live(pod) && pod.metadata.deletion_timestamp.is_none());
         return (missed.then_some(Deed::Stop(grace)), None);
     }
     if given_up(cluster, &standing).is_some() {
         let first = !std::mem::replace(&mut entry.given_up, true);
         return (first.then_some(Deed::AskAgain), None);
     }
-    let lost_at = standing.node.as_deref().and_then(|node| down_since(cluster, node)).map(|since| {
-        now + config.lost_after.saturating_sub(Cluster::now().since(since))
-    });
+    let lost_at = standing
+        .node
+        .as_deref()
+        .and_then(|node| down_since(cluster, node))
+        .map(|since| now + config.lost_after.saturating_sub(Cluster::now().since(since)));
     entry.given_up = false;
     let Some((trouble, since)) = entry.trouble.clone() else { return (None, lost_at) };
     let no_room = matches!(trouble, Trouble::NoRoom | Trouble::NoRoomForGood | Trouble::NoPod);
@@ -331,9 +333,8 @@ async fn stop_missed(cluster: &Cluster, attempt: &AttemptName, grace: u32) -> Re
 /// Takes an attempt back that gets no further. First it is noted why; then its Pod goes, but only if it is still as
 /// it was: one that was placed or started meanwhile stays, and the note says nothing any more.
 async fn take_back(cluster: &Cluster, attempt: &AttemptName, why: &Withdrawn) -> Result<(), KubeError> {
-    let place = cluster.book.with(attempt, |entry| {
-        (entry.namespace.clone(), entry.name.clone(), live_pods(entry))
-    });
+    let place =
+        cluster.book.with(attempt, |entry| (entry.namespace.clone(), entry.name.clone(), live_pods(entry)));
     let Some((namespace, name, pods)) = place else { return Ok(()) };
     let note = json!({ "annotations": { annotation::WITHDRAWN: why.write() } });
     let change = match pods.is_empty() {

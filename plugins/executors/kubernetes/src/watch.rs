@@ -43,7 +43,11 @@ pub(crate) async fn watch(cluster: Arc<Cluster>) {
     let share = matches!(cluster.config.capacity, Capacity::Share { .. });
     let nodes = async {
         if !share {
-            tokio::join!(nodes(&cluster, &changed), others(&cluster, &changed), tell_nodes(&cluster, &changed));
+            tokio::join!(
+                nodes(&cluster, &changed),
+                others(&cluster, &changed),
+                tell_nodes(&cluster, &changed)
+            );
         }
     };
     tokio::join!(jobs(&cluster), pods(&cluster), nodes, tend::tend(Arc::clone(&cluster)), pulse(&cluster));

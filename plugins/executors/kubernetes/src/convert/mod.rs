@@ -47,7 +47,9 @@ pub(crate) enum ConvertError {
     Unsupported(&'static str),
     #[error("{path:?} cannot be mounted: {reason}")]
     Mount { path: String, reason: &'static str },
-    #[error("its script and files are larger than the {limit} KiB that a Pod can carry; put its directory on a volume that the nodes have")]
+    #[error(
+        "its script and files are larger than the {limit} KiB that a Pod can carry; put its directory on a volume that the nodes have"
+    )]
     Files { limit: usize },
     #[error("{0} has user 0, and only jobs that were granted to run as root do")]
     Root(String),
@@ -127,10 +129,8 @@ fn seconds(duration: std::time::Duration) -> i32 {
 
 /// Says in the Job that its Pod was evicted, which it otherwise would not.
 fn tell_disruptions() -> PodFailurePolicy {
-    let disrupted = PodFailurePolicyOnPodConditionsPattern {
-        type_: "DisruptionTarget".into(),
-        status: "True".into(),
-    };
+    let disrupted =
+        PodFailurePolicyOnPodConditionsPattern { type_: "DisruptionTarget".into(), status: "True".into() };
     PodFailurePolicy {
         rules: vec![PodFailurePolicyRule {
             action: "FailJob".into(),

@@ -49,7 +49,9 @@ pub(super) fn pod(
             let up = u64::from(limit.subsec_nanos() > 0);
             i64::try_from(limit.as_secs() + up).unwrap_or(i64::MAX).max(1)
         }),
-        termination_grace_period_seconds: Some(i64::try_from(spec.grace.as_secs()).unwrap_or(i64::MAX).max(1)),
+        termination_grace_period_seconds: Some(
+            i64::try_from(spec.grace.as_secs()).unwrap_or(i64::MAX).max(1),
+        ),
         priority_class_name: options.priority_class.clone().or_else(|| config.priority_class.clone()),
         runtime_class_name: options.runtime_class.clone().or_else(|| config.runtime_class.clone()),
         service_account_name: config.service_account.clone(),
@@ -122,11 +124,8 @@ fn environment(launch: &Launch, config: &KubernetesConfig) -> Vec<EnvVar> {
     if launch.spec.scratch_bytes > 0 {
         all.push(("BERTH_SCRATCH".into(), SCRATCH.into()));
     }
-    let one = |(name, value): (String, String)| EnvVar {
-        name,
-        value: Some(literal(&value)),
-        ..EnvVar::default()
-    };
+    let one =
+        |(name, value): (String, String)| EnvVar { name, value: Some(literal(&value)), ..EnvVar::default() };
     all.into_iter().map(one).collect()
 }
 

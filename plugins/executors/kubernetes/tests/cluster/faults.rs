@@ -56,7 +56,8 @@ async fn credentials_that_are_not_accepted_are_told_and_read_anew() {
     let mut scene = Scene::new().await;
     let token = scene.folder().join("token");
     std::fs::write(&token, "old").unwrap();
-    scene.config.access = Access::Server { url: scene.stand_in.url(), ca: None, token_file: Some(token.clone()) };
+    scene.config.access =
+        Access::Server { url: scene.stand_in.url(), ca: None, token_file: Some(token.clone()) };
     scene.stand_in.accept_only("old");
     scene.again();
     let launch = scene.start_shell(UNTIL_GO).await;
@@ -239,7 +240,10 @@ async fn a_stop_that_the_server_fails_can_be_asked_again() {
     let stop = berth_executor_api::Action::Terminate { grace: Duration::ZERO };
     let error = scene.executor.control(&launch.attempt, stop).await.unwrap_err();
     assert!(matches!(error, ExecutorError::Unreachable { .. }), "{error}");
-    assert!(matches!(scene.truth(&launch).await, Truth::Known(AttemptReport { state: AttemptState::Running, .. })));
+    assert!(matches!(
+        scene.truth(&launch).await,
+        Truth::Known(AttemptReport { state: AttemptState::Running, .. })
+    ));
     scene.executor.control(&launch.attempt, stop).await.unwrap();
     assert!(!scene.end(&launch).await.0.before_stop);
 }
@@ -254,8 +258,9 @@ async fn more_jobs_than_a_page_holds_are_all_known() {
     until("all of them", async || scene.executor.attempts().await.unwrap().len() == 520).await;
     let attempts: Vec<_> = launches.iter().map(|launch| launch.attempt.clone()).collect();
     let truths = scene.executor.reconcile(&attempts).await.unwrap();
-    let known = truths.iter().zip(&attempts).all(|(truth, attempt)| {
-        matches!(truth, Truth::Known(report) if report.attempt == *attempt)
-    });
+    let known = truths
+        .iter()
+        .zip(&attempts)
+        .all(|(truth, attempt)| matches!(truth, Truth::Known(report) if report.attempt == *attempt));
     assert!(known);
 }

@@ -25,7 +25,10 @@ async fn a_job_is_created_watched_told_of_and_removed() {
     let mut scene = Scene::new().await;
     let launch = scene.start_shell("echo out; echo err >&2; exit 3").await;
     let running = scene.running(&launch).await;
-    assert_eq!((running.node.as_deref(), &running.addresses[..]), (Some(NODE), &["127.0.0.1".to_owned()][..]));
+    assert_eq!(
+        (running.node.as_deref(), &running.addresses[..]),
+        (Some(NODE), &["127.0.0.1".to_owned()][..])
+    );
     let (exit, _) = scene.end(&launch).await;
     assert_eq!((exit.code, exit.before_stop), (Some(3), true));
     assert_eq!(std::fs::read_to_string(&launch.stdout).unwrap(), "out\nerr\n");
@@ -59,7 +62,10 @@ async fn output_is_whole_to_the_byte_across_a_crash_of_berth() {
     })
     .await;
     scene.again();
-    assert!(matches!(scene.truth(&launch).await, Truth::Known(AttemptReport { state: AttemptState::Running, .. })));
+    assert!(matches!(
+        scene.truth(&launch).await,
+        Truth::Known(AttemptReport { state: AttemptState::Running, .. })
+    ));
     std::fs::write(Path::new(&launch.directory).join("go"), "").unwrap();
     assert_eq!(scene.end(&launch).await.0.code, Some(0));
     assert_eq!(std::fs::read(&launch.stdout).unwrap(), b"a\xff\0b\nend");
@@ -88,7 +94,11 @@ async fn a_stopped_job_keeps_its_exit_code_though_its_pod_is_gone() {
     let launch = scene.start_shell(LONG).await;
     scene.running(&launch).await;
     until("its trace", async || scene.runs(&launch) == 1).await;
-    scene.executor.control(&launch.attempt, Action::Terminate { grace: Duration::from_secs(30) }).await.unwrap();
+    scene
+        .executor
+        .control(&launch.attempt, Action::Terminate { grace: Duration::from_secs(30) })
+        .await
+        .unwrap();
     let (exit, _) = scene.end(&launch).await;
     assert_eq!((exit.code, exit.before_stop), (Some(42), false));
     until("its Pod is gone", async || scene.stand_in.all(Kind::Pod).is_empty()).await;
@@ -175,7 +185,10 @@ async fn an_image_that_is_not_there_ends_the_job_after_a_time_with_the_reason() 
     scene.start(&launch).await;
     scene.says(&launch, "ImagePullBackOff").await;
     let (exit, _) = scene.end(&launch).await;
-    assert!(exit.could_not_launch.as_ref().is_some_and(|words| words.contains("ImagePullBackOff")), "{exit:?}");
+    assert!(
+        exit.could_not_launch.as_ref().is_some_and(|words| words.contains("ImagePullBackOff")),
+        "{exit:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +237,12 @@ async fn want_of_memory_is_told() {
         "startedAt": "2026-11-21T07:24:34Z", "finishedAt": "2026-11-21T07:24:35Z",
     }});
     let status = json!([{ "name": "main", "state": state, "ready": false, "restartCount": 0, "image": "", "imageID": "" }]);
-    scene.stand_in.change(Kind::Pod, NAMESPACE, name, &json!({ "status": { "phase": "Failed", "containerStatuses": status } }));
+    scene.stand_in.change(
+        Kind::Pod,
+        NAMESPACE,
+        name,
+        &json!({ "status": { "phase": "Failed", "containerStatuses": status } }),
+    );
     let (exit, _) = scene.end(&launch).await;
     assert!(exit.out_of_memory && exit.code == Some(137), "{exit:?}");
 }
@@ -323,10 +341,18 @@ async fn a_job_that_was_cut_loose_from_its_job_is_still_known_and_ended() {
     // As a plain `kubectl delete --cascade=orphan` does.
     let pod = scene.stand_in.pod_of(launch.attempt.as_str(), |_| true).await;
     let name = pod["metadata"]["name"].as_str().unwrap();
-    scene.stand_in.change(Kind::Pod, NAMESPACE, name, &json!({ "metadata": { "ownerReferences": [], "finalizers": [] } }));
+    scene.stand_in.change(
+        Kind::Pod,
+        NAMESPACE,
+        name,
+        &json!({ "metadata": { "ownerReferences": [], "finalizers": [] } }),
+    );
     scene.stand_in.remove(Kind::Job, NAMESPACE, launch.attempt.as_str());
     scene.again();
-    assert!(matches!(scene.truth(&launch).await, Truth::Known(AttemptReport { state: AttemptState::Running, .. })));
+    assert!(matches!(
+        scene.truth(&launch).await,
+        Truth::Known(AttemptReport { state: AttemptState::Running, .. })
+    ));
     assert_eq!(scene.launch(&launch).await, Launched::Taken);
     scene.executor.control(&launch.attempt, STOP).await.unwrap();
     until("its end", async || scene.truth(&launch).await == Truth::Absent).await;
@@ -347,7 +373,8 @@ fn granted() -> std::collections::BTreeSet<(String, String)> {
         if let Some(named) = list(line, "resources:") {
             resources = named;
         } else if let Some(verbs) = list(line, "verbs:") {
-            let pairs = resources.iter().flat_map(|one| verbs.iter().map(move |verb| (one.clone(), verb.clone())));
+            let pairs =
+                resources.iter().flat_map(|one| verbs.iter().map(move |verb| (one.clone(), verb.clone())));
             all.extend(pairs);
         }
     }
@@ -404,7 +431,12 @@ async fn no_right_is_needed_that_the_example_does_not_give() {
     scene.told(&launch, "no room", |report| report.state == AttemptState::NoRoom).await;
     scene.executor.cleanup(false).await.unwrap();
     let granted = granted();
-    let lacking: Vec<_> =
-        scene.stand_in.requests().iter().map(|line| needs(line)).filter(|need| !granted.contains(need)).collect();
+    let lacking: Vec<_> = scene
+        .stand_in
+        .requests()
+        .iter()
+        .map(|line| needs(line))
+        .filter(|need| !granted.contains(need))
+        .collect();
     assert_eq!(lacking, [], "rbac.yaml does not give what was needed");
 }
