@@ -284,7 +284,7 @@ impl StandIn {
 
     /// Something has changed that nobody was told of.
     fn stir(&self) {
-        self.change(Kind::Node, "", NODE, &json!({ "metadata": { "annotations": { "stirred": store::now(), "at": self.requests().len() } } }));
+        self.change(Kind::Node, "", NODE, &json!({ "metadata": { "annotations": { "stirred": store::now(), "at": self.requests().len().to_string() } } }));
     }
 
     /// A further node with this much.

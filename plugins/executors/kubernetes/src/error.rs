@@ -36,6 +36,10 @@ impl KubeError {
     pub fn of(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(status),
+            // It has answered, only not in a way that makes sense.
+            error @ (kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) => {
+                Self::Failed(Box::new(Status { message: with_causes(&error), ..Status::default() }))
+            }
             other => Self::Unreachable { words: with_causes(&other) },
         }
     }
@@ -100,6 +104,12 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_without_sense_is_an_answer() {
+        let nonsense = serde_json::from_str::<u8>("{}").unwrap_err();
+        assert!(matches!(KubeError::of(kube::Error::SerdeError(nonsense)), KubeError::Failed(_)));
+    }
 
     fn of(code: u16) -> KubeError {
         KubeError::of_status(Box::new(Status { code, message: "no".into(), ..Status::default() }))
