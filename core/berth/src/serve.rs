@@ -99,8 +99,14 @@ fn load(args: &ServeArgs) -> Result<Loaded, Problems> {
 /// Sets the level of the log anew.
 type SetLogLevel = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
+/// What is logged at this level. A Kubernetes client would log whole answers that it does not understand, with all that
+/// jobs have in their variables.
+fn filter_of(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(format!("{level},kube_client=off"))
+}
+
 fn start_log(config: &Config) -> anyhow::Result<SetLogLevel> {
-    let filter = EnvFilter::try_new(&config.log.level)
+    let filter = filter_of(&config.log.level)
         .with_context(|| format!("log.level {:?} cannot be understood", config.log.level))?;
     let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
@@ -111,7 +117,7 @@ fn start_log(config: &Config) -> anyhow::Result<SetLogLevel> {
         LogFormat::Text => registry.with(lines.with_target(false)).init(),
     }
     Ok(Arc::new(move |level| {
-        let filter = EnvFilter::try_new(level).map_err(|error| error.to_string())?;
+        let filter = filter_of(level).map_err(|error| error.to_string())?;
         handle.reload(filter).map_err(|error| error.to_string())
     }))
 }

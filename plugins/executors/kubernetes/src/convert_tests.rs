@@ -316,7 +316,8 @@ fn what_cannot_be_is_refused_with_the_reason() {
         target: target.into(),
         read_only: false,
     };
-    let cases: [(&str, fn(&mut LaunchSpec)); 7] = [
+    type Change = fn(&mut LaunchSpec);
+    let cases: [(&str, Change); 7] = [
         ("itself alone", |spec| spec.exclusive_cpus = true),
         ("interactive", |spec| spec.interactive = true),
         ("`services`", |spec| spec.ports = vec![80]),

@@ -391,9 +391,10 @@ fn needs(request: &str) -> (String, String) {
         None => rest,
     };
     let parts: Vec<&str> = rest.split('/').collect();
-    let resource = match parts.get(2) {
-        Some(part) => format!("{}/{part}", parts[0]),
-        None => parts[0].to_owned(),
+    let resource = match &parts[..] {
+        [plural, _, part, ..] => format!("{plural}/{part}"),
+        [plural, ..] => (*plural).to_owned(),
+        [] => String::new(),
     };
     let verb = match (method, parts.len()) {
         ("POST", _) => "create",
