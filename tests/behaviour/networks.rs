@@ -3,10 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use berth_api::{Controls, Submit};
-use berth_testbed::IMAGE_PLAIN;
+use berth_testbed::{IMAGE_PLAIN, OwnEngine, own_engine};
 use tokio::process::Command;
 
-use crate::harness::{Berth, Containers, eventually, is_root, said, sh};
+use crate::harness::{Berth, Containers, Setup, eventually, is_root, said, sh};
 
 /// Simulated nodes, and a bridge with this many host ports.
 async fn bridge(ports: u32) -> Berth {
@@ -109,16 +109,21 @@ struct Person<'a> {
 struct Isolated {
     site: Containers,
     program: PathBuf,
+    /// While an engine makes a network, it takes what keeps networks apart out for an instant and puts it in again. So
+    /// nobody else makes one here.
+    _engine: OwnEngine,
 }
 
 impl Isolated {
     async fn start() -> Self {
         assert!(is_root(), "only root can play several users");
-        let site = Containers::with(|setup| setup.more += "[network]\npolicy = \"isolated\"\n").await;
+        let engine = own_engine(&[]);
+        let isolated = |setup: &mut Setup| setup.more += "[network]\npolicy = \"isolated\"\n";
+        let site = Containers::on((*engine).clone(), isolated).await;
         let program = site.berth.path("berth");
         fs::copy(env!("CARGO_BIN_EXE_berth"), &program).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { site, program }
+        Self { site, program, _engine: engine }
     }
 
     /// Submits a job that answers; its number.

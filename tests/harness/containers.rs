@@ -20,7 +20,11 @@ impl Containers {
 
     /// One with something special in its configuration.
     pub async fn with(change: impl FnOnce(&mut Setup)) -> Self {
-        let engine = docker_engine();
+        Self::on(docker_engine(), change).await
+    }
+
+    /// The same at an engine of the test's own.
+    pub async fn on(engine: Engine, change: impl FnOnce(&mut Setup)) -> Self {
         let cluster = format!("bt{}", std::process::id());
         let (host, name) = (engine.host(), cluster.clone());
         let berth = Berth::with(|setup| {
