@@ -337,7 +337,10 @@ async fn a_port_of_a_job_is_connected_with_and_one_that_nobody_listens_at_is_ref
 async fn a_job_that_was_cut_loose_from_its_job_is_still_known_and_ended() {
     let mut scene = Scene::new().await;
     let launch = scene.start_shell(LONG).await;
-    until("its trace", async || scene.runs(&launch) == 1).await;
+    let runs =
+        |truth: Truth| matches!(truth, Truth::Known(AttemptReport { state: AttemptState::Running, .. }));
+    // It leaves its trace before its node has said that it runs.
+    until("it runs", async || scene.runs(&launch) == 1 && runs(scene.truth(&launch).await)).await;
     // As a plain `kubectl delete --cascade=orphan` does.
     let pod = scene.stand_in.pod_of(launch.attempt.as_str(), |_| true).await;
     let name = pod["metadata"]["name"].as_str().unwrap();
@@ -349,10 +352,7 @@ async fn a_job_that_was_cut_loose_from_its_job_is_still_known_and_ended() {
     );
     scene.stand_in.remove(Kind::Job, NAMESPACE, launch.attempt.as_str());
     scene.again();
-    assert!(matches!(
-        scene.truth(&launch).await,
-        Truth::Known(AttemptReport { state: AttemptState::Running, .. })
-    ));
+    assert!(runs(scene.truth(&launch).await));
     assert_eq!(scene.launch(&launch).await, Launched::Taken);
     scene.executor.control(&launch.attempt, STOP).await.unwrap();
     until("its end", async || scene.truth(&launch).await == Truth::Absent).await;
