@@ -278,7 +278,7 @@ async fn its_administrators_look_after_users_and_projects() {
     site.god("godproject", &volume).await;
     let of_project = || async { berth.client().account("project", "proj").await.unwrap().settings.volumes };
     assert!(of_project().await.is_empty(), "nobody gets the whole disk");
-    site.god("godproject", &["volume", "proj", "--add", "-n", "v", "-p", "/srv/v", "-a", "rw"]).await;
+    site.god("godproject", &["volume", "proj", "--add", "-n", "v", "-p", "/srv/v", "-m", "rw"]).await;
     assert_eq!(of_project().await["v"].path, "/srv/v");
     assert!(site.god("goduser", &["remove", "--force", "bob"]).await.out.contains("Forbidden"));
     site.says("godproject", &["delete", "proj"]).await;

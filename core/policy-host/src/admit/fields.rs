@@ -21,7 +21,7 @@ pub enum FieldKind {
     Amounts,
 }
 
-const FIELDS: [(&str, FieldKind); 41] = {
+const FIELDS: [(&str, FieldKind); 42] = {
     use FieldKind::{Amounts, Flag, List, Table, Text, Whole, Wholes};
     [
         ("name", Text),
@@ -62,6 +62,7 @@ const FIELDS: [(&str, FieldKind); 41] = {
         ("interactive", Flag),
         ("root", Flag),
         ("retry_on_node_failure", Whole),
+        ("avoid_failed_nodes", Flag),
         ("notify", List),
         ("mail", Text),
         ("options", Table),
