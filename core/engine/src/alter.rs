@@ -167,6 +167,12 @@ impl Engine {
                 (self.names.name(executor).to_owned(), "change the time limit of what runs");
             return Err(Refusal::Unable { executor, what });
         }
+        // What began before a window goes on, and does not reach into it by a limit that came later.
+        let end = started.0.saturating_add(limit).saturating_add(u64::from(job.grace_ms));
+        if job.time_limit_ms.is_some_and(|before| limit > before) && self.meets_a_window(job, end) {
+            let why = "something is planned on its node before it would be over";
+            return Err(self.refusal(id, why));
+        }
         self.reserve_anew(id, limit_ms)?;
         if let Some(run) = self.jobs.get_mut(&id).and_then(|job| job.run.as_mut()) {
             run.other_limit = true;
@@ -174,6 +180,15 @@ impl Engine {
         self.set_time_limit(id, attempt);
         self.send_time_limit(id);
         Ok(())
+    }
+
+    /// Whether a window that has not begun closes a running job's node to it before it would be over.
+    fn meets_a_window(&self, job: &Job, end: u64) -> bool {
+        let Some(run) = job.run.as_ref() else { return false };
+        let rest = end.saturating_sub(self.now.0);
+        let party = self.nodes.closures.party(job.owner, job.project, Some(rest));
+        let ahead = |from: berth_model::UtcMs| from > self.now;
+        self.nodes.closed_by(run.node, &party).any(|shut| shut.terms.from.is_some_and(ahead))
     }
 
     /// What is to run again with something changed.

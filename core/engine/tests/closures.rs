@@ -32,6 +32,23 @@ fn acts(site: &Site) -> Vec<String> {
 }
 
 #[test]
+fn what_runs_is_not_made_to_reach_into_a_window_by_a_longer_time_limit() {
+    let mut site = Site::with_nodes(&[1]);
+    let runs = site.submit(limited(10));
+    site.settle_all();
+    let terms = Closure { from: later(&site, 30), ..closure(&["fake/n0"]) };
+    reserve(&mut site, terms);
+    site.alter(runs, |spec| spec.time_limit = Some(MINUTE * 30)).unwrap();
+    let refused = site.alter(runs, |spec| spec.time_limit = Some(MINUTE * 31)).unwrap_err();
+    assert!(
+        refused.to_string().ends_with("something is planned on its node before it would be over"),
+        "{refused}"
+    );
+    site.close(ClosureKind::Reservation, "r", None).unwrap();
+    site.alter(runs, |spec| spec.time_limit = Some(MINUTE * 31)).unwrap();
+}
+
+#[test]
 fn nothing_new_starts_on_a_drained_node_and_what_runs_there_goes_on() {
     let mut site = Site::with_nodes(&[2, 1]);
     let before = site.submit(job());
