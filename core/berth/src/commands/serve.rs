@@ -7,8 +7,8 @@ use clap::Args;
 /// What SIGHUP does.
 const ON_SIGNALS: &str = "\
 SIGTERM and SIGINT end the server; jobs go on. SIGHUP has it read its configuration again. These keys hold at once: \
-log.level; those of [jobs] but directory, archive-directory, starts-per-plan and placement; those of [quotas], [scheduler], [auth], [network], [[watchers]] \
-and [[filters]] but auth.instances, auth.cache, a watcher's name and every, and a filter's name. A policy whose file has changed is loaded anew. All \
+log.level; those of [jobs] but directory, archive-directory, starts-per-plan and placement; those of [quotas], [[classes]], [scheduler], [auth], [network], \
+[[watchers]] and [[filters]] but auth.instances, auth.cache, a watcher's name and every, and a filter's name. A policy whose file has changed is loaded anew. All \
 others hold after a restart; the log names those that have changed. A configuration with a mistake changes nothing.\n\n\
 `berth config check` checks a configuration without starting anything; `berth status` tells whether a server runs.";
 
